@@ -1,0 +1,22 @@
+"""The kernels: faster forwards of single ops, for one device each. `tinygrad-ft ops` lists them.
+
+One file an op under the name of its device. A file is imported when its op first meets an array large enough to
+merit it, so that nobody waits for Numba who does not need it.
+"""
+
+from tinygrad_ft.engine import OPS
+
+if __name__ == "kernels":
+    raise ImportError("this folder is the package tinygrad_ft.kernels; import it by that name")
+
+# op, device, module that registers its kernels, elements from which it is worth importing
+PENDING = [
+    ("gelu", "cpu", "tinygrad_ft.kernels.cpu.gelu", 4096),
+    ("gelu_slope", "cpu", "tinygrad_ft.kernels.cpu.gelu", 4096),
+]
+
+
+def announce() -> None:
+    """Tell each op where its kernels are."""
+    for name, device, module, elements in PENDING:
+        OPS[name].expect_kernels(device, module, elements)

@@ -1,0 +1,38 @@
+"""What all tests share: a seeded generator, the real data files, hypothesis profiles."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # before the first import of matplotlib, and inherited by subprocesses
+
+# No deadline anywhere: the first example of a kernel pays for its compilation.
+settings.register_profile("dev", max_examples=30, deadline=None)
+settings.register_profile("ci", max_examples=15, deadline=None, derandomize=True)
+settings.register_profile("nightly", max_examples=1000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+NEEDED_BY = {"reference": "torch", "gpu": "cupy"}
+
+
+def pytest_runtest_setup(item):
+    for marker, module in NEEDED_BY.items():
+        if item.get_closest_marker(marker) and importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed: the tests marked {marker} need it")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def data_folder():
+    folder = os.environ.get("TINYGRAD_FT_DATA")
+    if not folder:
+        pytest.skip("TINYGRAD_FT_DATA is not set: the real data files are not at hand")
+    return Path(folder)

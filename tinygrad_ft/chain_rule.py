@@ -1,0 +1,158 @@
+"""The chain rule, and the ops that it needs itself: they bring a cotangent to the shape and dtype of its input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ft import engine
+from tinygrad_ft.device import DEVICES, cpu
+from tinygrad_ft.engine import RELEASED, Array, Node, Value, op, pick
+
+
+def cotangents(
+    roots: Sequence[tuple[Node, Array]], wanted: Sequence[Node] | None, *, graph: bool, release: bool
+) -> dict[Node, Array]:
+    """The chain rule: dL/dn for every wanted node n, given dL/dy at each root y.
+
+    `wanted` may be None for every node that retains its gradient: all leaves, and those that were told to.
+
+    Nodes are taken newest first, so each has received all it will ever get before it hands anything on. With `graph`
+    the rules run on Tensors, and what comes out can be differentiated again; without, the same rules run on plain
+    arrays.
+    """
+    needed = None if wanted is None else _leading_to(wanted, [node for node, _ in roots])
+    arrived: dict[Node, Any] = {}
+    answers: dict[Node, Any] = {}
+    queue: list[tuple[int, Node]] = []
+    for node, g in roots:
+        _arrive(node, g, arrived, queue)
+    while queue:
+        node = heappop(queue)[1]
+        g = arrived.pop(node)
+        for hook in node.hooks or ():
+            g = _through_hook(hook, g, graph)
+        op = node.op
+        if node.grad is not None if wanted is None else node in wanted:
+            answers[node] = g
+        if op is None:
+            continue
+        if op is pick:
+            _arrive_at_output(node.parents[0], node.params["i"], g, arrived, queue)
+            continue
+        if needed is not None and not any(parent in needed for parent in node.parents):
+            continue
+        for parent, gx in zip(node.parents, node.pull(g, graph), strict=True):
+            if parent is None or gx is None or (needed is not None and parent not in needed):
+                continue
+            if callable(gx):
+                gx = gx()
+            if gx.shape != parent.shape or gx.dtype is not parent.dtype:
+                gx = fit(gx, parent.shape, parent.dtype)
+            _arrive(parent, gx, arrived, queue)
+        if release and node.kept:
+            node.kept = RELEASED
+    return answers
+
+
+def _arrive(node: Node, g: Array, arrived: dict[Node, Any], queue: list[tuple[int, Node]]) -> None:
+    if node in arrived:
+        arrived[node] = arrived[node] + g
+    else:
+        arrived[node] = g
+        heappush(queue, (-node.index, node))
+
+
+def _arrive_at_output(node: Node | None, i: int, g: Array, arrived: dict[Node, Any], queue: list[Any]) -> None:
+    """A node of several outputs collects a list of cotangents: None where none arrived."""
+    assert node is not None
+    if node not in arrived:
+        _arrive(node, [None] * len(node.shape), arrived, queue)
+    got = arrived[node]
+    got[i] = g if got[i] is None else got[i] + g
+
+
+def _through_hook(hook: Callable[[Any], Any], g: Array, graph: bool) -> Array:
+    answer = hook(g if isinstance(g, Value) else engine.Tensor(g if type(g) in DEVICES else cpu.xp.asarray(g)))
+    if answer is None:
+        return g
+    return answer if graph or not isinstance(answer, Value) else answer.array
+
+
+def _leading_to(wanted: Sequence[Node], roots: Sequence[Node]) -> set[Node]:
+    """The nodes between the roots and the wanted ones: the only ones worth walking through."""
+    found, queue = set(roots), list(roots)
+    while queue:
+        for parent in queue.pop().parents:
+            if parent is not None and parent not in found:
+                found.add(parent)
+                queue.append(parent)
+    needed = set(wanted)
+    for node in sorted(found, key=lambda n: n.index):
+        if any(parent in needed for parent in node.parents):
+            needed.add(node)
+    return needed
+
+
+# ---------------------------------------------------------------- the ops that the chain rule itself needs
+
+
+@op
+def expand(xp: Any, x: Array, *, shape: tuple[int, ...]) -> Array:
+    """x repeated along new or single axes until it has that shape; a view."""
+    return xp.broadcast_to(x, shape)
+
+
+@expand.vjp
+def expand_vjp(g: Array) -> Array:
+    """Every copy counts, so the copies' cotangents are summed: `fit` does that."""
+    return g
+
+
+@op
+def sum_to(xp: Any, x: Array, *, shape: tuple[int, ...]) -> Array:
+    """x summed over the axes along which that shape would be broadcast to reach it; the adjoint of expand."""
+    lead = x.ndim - len(shape)
+    axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1)
+    return xp.sum(x, axis=axes, keepdims=lead == 0).reshape(shape)
+
+
+@sum_to.vjp
+def sum_to_vjp(g: Array, *, shape: tuple[int, ...], x_shape: tuple[int, ...]) -> Array:
+    """Every summed element counts once: g is spread over them."""
+    return expand(g, shape=x_shape)
+
+
+@op
+def clone(xp: Any, x: Array) -> Array:
+    """A copy of x."""
+    return x.copy()
+
+
+@clone.vjp
+def clone_vjp(g: Array) -> Array:
+    """dy = dx."""
+    return g
+
+
+@op
+def cast(xp: Any, x: Array, *, dtype: Any) -> Array:
+    """x in another floating dtype."""
+    return x.astype(dtype)
+
+
+@cast.vjp
+def cast_vjp(g: Array) -> Array:
+    """The cotangent goes back as it came; `fit` gives it the dtype of x."""
+    return g
+
+
+def fit(g: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Bring a cotangent to its parent's shape and dtype: sum what was broadcast, spread what was summed."""
+    if g.shape != shape:
+        spread = np.broadcast_shapes(g.shape, shape) == shape
+        g = expand(g, shape=shape) if spread else sum_to(g, shape=shape)
+    return g if g.dtype == dtype else cast(g, dtype=dtype)

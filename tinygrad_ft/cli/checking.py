@@ -1,0 +1,93 @@
+"""The commands that show and check what the engine is made of."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from pathlib import Path
+from typing import Any
+
+from tinygrad_ft.engine import OPS
+from tinygrad_ft.ops.composed import COMPOSED
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def add_commands(commands: Any) -> None:
+    """Add ops and gradcheck."""
+    ops = commands.add_parser(
+        "ops",
+        help="list every op with file and line of its value, its rule and its kernels",
+        epilog="example: tinygrad-ft ops softmax gelu",
+    )
+    ops.add_argument("names", nargs="*", metavar="OP", help="only these (default: all)")
+    ops.set_defaults(run=_ops)
+    check = commands.add_parser(
+        "gradcheck",
+        help="hold first and second derivatives of ops against differences",
+        epilog="example: tinygrad-ft gradcheck softmax matmul",
+    )
+    check.add_argument("names", nargs="*", metavar="OP", help="only these (default: all)")
+    check.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, other inputs (default 0)")
+    check.set_defaults(run=_gradcheck)
+
+
+def _chosen(names: list[str], known: list[str]) -> list[str]:
+    chosen = known if not names or names == ["all"] else names
+    if strangers := [name for name in chosen if name not in known]:
+        raise ValueError(f"no such op: {', '.join(strangers)}; `tinygrad-ft ops` lists them")
+    return chosen
+
+
+def _place(function: Any) -> str:
+    """Where a function is written: file:line, the file as seen from the package."""
+    function = inspect.unwrap(function)
+    path = Path(inspect.getsourcefile(function) or "?").resolve()
+    path = path.relative_to(PACKAGE) if path.is_relative_to(PACKAGE) else path.relative_to(path.parents[2])
+    return f"{path}:{inspect.getsourcelines(function)[1]}"
+
+
+def _ops(arguments: argparse.Namespace) -> int:
+    for name in _chosen(arguments.names, [*OPS, *COMPOSED]):
+        if name in COMPOSED:
+            print(f"{name:<34} {_place(COMPOSED[name]):<28} composed")
+            continue
+        op = OPS[name]
+        rule = _place(op.rule) if op.rule else "-"
+        kernels = op.kernels.names()[1:] if op.kernels else []
+        print(f"{name:<34} {_place(op.forward):<28} rule {rule:<28} " + _kernels(op.kernels, kernels))
+    if not arguments.names:
+        derived = sum(op.rule is not None for op in OPS.values())
+        print(f"{len(OPS)} primitives, {derived} with a derivative; {len(COMPOSED)} functions composed of them")
+    return 0
+
+
+def _kernels(kernels: Any, names: list[str]) -> str:
+    if not names:
+        return ""
+    return "kernels " + ", ".join(
+        f"{device}: {kernel.name} {_place(kernel.run)}"
+        for device, found in kernels.by_device.items()
+        for kernel in found
+    )
+
+
+def _gradcheck(arguments: argparse.Namespace) -> int:
+    from tinygrad_ft.gradcheck import SAMPLES, GradcheckError, check_op
+
+    flat = [name for name in _chosen(arguments.names, [*OPS, *COMPOSED]) if name not in SAMPLES]
+    failed = []
+    for name in _chosen(arguments.names, [*OPS, *COMPOSED]):
+        if name in flat:
+            continue
+        try:
+            count = check_op(name, seed=arguments.seed)
+            print(f"ok     {name}: {count} samples, first and second order")
+        except GradcheckError as error:
+            failed.append(name)
+            print(f"WRONG  {name}: {error}")
+    if flat:
+        print(f"no derivative to check: {', '.join(flat)}")
+    if failed:
+        print(f"{len(failed)} wrong: {', '.join(failed)}")
+    return 1 if failed else 0

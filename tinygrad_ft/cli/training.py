@@ -1,0 +1,150 @@
+"""The commands that train models and let them speak."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+
+def add_commands(commands: Any) -> None:
+    """Add train and sample."""
+    train = commands.add_parser("train", help="train a model from scratch")
+    kinds = train.add_subparsers(title="models", required=True, metavar="MODEL")
+    _add_transformer(kinds)
+    _add_mlp(kinds)
+    _add_sample(commands)
+
+
+def at_least(least: float, kind: type = int) -> Any:
+    """A type for argparse: a number no smaller than that."""
+
+    def number(text: str) -> Any:
+        value = kind(text)
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"needs {least} or more, got {text}")
+        return value
+
+    number.__name__ = f"{kind.__name__}"
+    return number
+
+
+def _add_transformer(kinds: Any) -> None:
+    command = kinds.add_parser(
+        "transformer",
+        help="a mini-Transformer that learns to write, character by character",
+        epilog="example: tinygrad-ft train transformer --text my.txt --preset nano --steps 2000 --out runs/mine",
+    )
+    source = command.add_mutually_exclusive_group()
+    source.add_argument("--text", type=Path, metavar="FILE", help="train on this UTF-8 text")
+    source.add_argument(
+        "--data", choices=["python-manual", "shakespeare"], default="python-manual",
+        help="train on the Python language reference, part of every Python (default), or tiny Shakespeare (downloaded)",
+    )  # fmt: skip
+    command.add_argument(
+        "--preset", choices=["nano", "tiny"], default="nano",
+        help="nano: 4 layers, 4 heads, 128 wide, context 64 (default); tiny: 2, 2, 64, 32",
+    )  # fmt: skip
+    command.add_argument("--steps", type=at_least(1), metavar="N", help="optimiser steps (default: the preset's)")
+    _add_seed_and_out(command, "runs/transformer")
+    command.set_defaults(run=_train_transformer)
+
+
+def _add_mlp(kinds: Any) -> None:
+    command = kinds.add_parser(
+        "mlp",
+        help="a multi-layer perceptron that tells classes apart",
+        epilog="example: tinygrad-ft train mlp --data digits",
+    )
+    command.add_argument(
+        "--data", choices=["digits", "breast-cancer", "moons"], default="digits",
+        help="8x8 digits enlarged to 28x28 (default), tumour measurements, or two interleaved half circles",
+    )  # fmt: skip
+    command.add_argument("--steps", type=at_least(1), metavar="N", help="optimiser steps (default: the data set's)")
+    _add_seed_and_out(command, "runs/mlp")
+    command.set_defaults(run=_train_mlp)
+
+
+def _add_seed_and_out(command: argparse.ArgumentParser, out: str) -> None:
+    command.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="starts all randomness (default 0)")
+    command.add_argument(
+        "--out", type=Path, default=Path(out), metavar="DIR", help=f"folder for the results (default {out})"
+    )
+
+
+def _add_sample(commands: Any) -> None:
+    command = commands.add_parser(
+        "sample",
+        help="let a trained Transformer write",
+        epilog="example: tinygrad-ft sample --model runs/transformer --prompt 'The '",
+    )
+    command.add_argument(
+        "--model", type=Path, required=True, metavar="DIR", help="folder that `train transformer` wrote"
+    )
+    command.add_argument("--prompt", default="", help="how the text begins (default: a new line)")
+    command.add_argument(
+        "--tokens", type=at_least(0), default=500, metavar="N", help="how many characters to write (default 500)"
+    )
+    command.add_argument(
+        "--temperature", type=at_least(0, float), default=0.8, metavar="T", help="0 takes the likeliest (default 0.8)"
+    )
+    command.add_argument(
+        "--top-k", type=at_least(1), metavar="K", help="draw from the K likeliest only (default: from all)"
+    )
+    command.add_argument(
+        "--seed", type=at_least(0), default=0, metavar="S", help="another seed, another text (default 0)"
+    )
+    command.set_defaults(run=_sample)
+
+
+def _train_transformer(arguments: argparse.Namespace) -> int:
+    from tinygrad_ft import data
+    from tinygrad_ft.train.language import RECIPES, train_transformer
+
+    if arguments.text:
+        text, source = data.read_text(arguments.text), str(arguments.text)
+    else:
+        text = data.shakespeare() if arguments.data == "shakespeare" else data.python_manual()
+        source = arguments.data
+    recipe = RECIPES[arguments.preset]
+    recipe = replace(recipe, steps=arguments.steps or recipe.steps)
+    print(f"training on {source}: {len(text):,} characters, {len(set(text))} different")
+    print(f"preset {arguments.preset}, {recipe.steps} steps, seed {arguments.seed}")
+    last = train_transformer(text, recipe=recipe, seed=arguments.seed, out=arguments.out, source=source)
+    print(f"validation loss {last['val_loss']:.4f} nats a character after {last['step']} steps")
+    print(f"results in {arguments.out}: loss.png, sample.txt, metrics.jsonl, config.json, model.safetensors")
+    print(f"next: tinygrad-ft sample --model {arguments.out}")
+    return 0
+
+
+def _train_mlp(arguments: argparse.Namespace) -> int:
+    from tinygrad_ft.train.classify import train_mlp
+
+    last = train_mlp(arguments.data, steps=arguments.steps, seed=arguments.seed, out=arguments.out)
+    print(f"held-out accuracy {last['val_accuracy']:.2%}, loss {last['val_loss']:.4f} nats after {last['step']} steps")
+    print(f"results in {arguments.out}: loss.png, sample.txt, metrics.jsonl, config.json, model.safetensors")
+    return 0
+
+
+def _sample(arguments: argparse.Namespace) -> int:
+    from tinygrad_ft.models import GPT
+    from tinygrad_ft.train import continue_text, load_model
+
+    model, config = load_model(arguments.model)
+    if not isinstance(model, GPT):
+        raise ValueError(
+            f"{arguments.model} holds an {config['model']['kind']}, which writes no text; train a transformer"
+        )
+    print(
+        continue_text(
+            model,
+            config,
+            arguments.prompt,
+            tokens=arguments.tokens,
+            temperature=arguments.temperature,
+            top_k=arguments.top_k,
+            seed=arguments.seed,
+        )
+    )
+    return 0

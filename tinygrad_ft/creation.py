@@ -1,0 +1,76 @@
+"""New Tensors: filled, counted, or drawn at random. Default dtype float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ft.ops.random import generator
+from tinygrad_ft.tensor import Tensor
+
+float16, float32, float64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
+int64, bool_ = np.dtype(np.int64), np.dtype(np.bool_)
+
+
+def _shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+
+
+def _made(array: Any, requires_grad: bool) -> Tensor:
+    return Tensor(array).requires_grad_(requires_grad)  # type: ignore[no-any-return]
+
+
+def zeros(*shape: Any, dtype: Any = float32, requires_grad: bool = False) -> Tensor:
+    """Zeros."""
+    return _made(np.zeros(_shape(shape), dtype), requires_grad)
+
+
+def ones(*shape: Any, dtype: Any = float32, requires_grad: bool = False) -> Tensor:
+    """Ones."""
+    return _made(np.ones(_shape(shape), dtype), requires_grad)
+
+
+def full(shape: Any, value: Any, *, dtype: Any = float32, requires_grad: bool = False) -> Tensor:
+    """One value everywhere."""
+    return _made(np.full(shape, value, dtype), requires_grad)
+
+
+def zeros_like(x: Any, *, requires_grad: bool = False) -> Tensor:
+    """Zeros in the shape and dtype of x."""
+    return _made(np.zeros(x.shape, x.dtype), requires_grad)
+
+
+def ones_like(x: Any, *, requires_grad: bool = False) -> Tensor:
+    """Ones in the shape and dtype of x."""
+    return _made(np.ones(x.shape, x.dtype), requires_grad)
+
+
+def arange(*bounds: float, dtype: Any = None) -> Tensor:
+    """Numbers from start (0) up to but without end, by step (1): integers if all three are, else float32."""
+    whole = all(isinstance(b, int | np.integer) for b in bounds)
+    return Tensor(np.arange(*bounds, dtype=dtype or (np.int64 if whole else np.float32)))
+
+
+def eye(n: int, m: int | None = None, *, dtype: Any = float32) -> Tensor:
+    """The identity matrix, n rows and m columns."""
+    return Tensor(np.eye(n, m, dtype=dtype))
+
+
+def rand(
+    *shape: Any, dtype: Any = float32, requires_grad: bool = False, rng: np.random.Generator | None = None
+) -> Tensor:
+    """Uniform from 0 up to but without 1."""
+    return _made(np.asarray(generator(rng).random(_shape(shape))).astype(dtype), requires_grad)
+
+
+def randn(
+    *shape: Any, dtype: Any = float32, requires_grad: bool = False, rng: np.random.Generator | None = None
+) -> Tensor:
+    """Normal with mean 0 and variance 1."""
+    return _made(np.asarray(generator(rng).standard_normal(_shape(shape))).astype(dtype), requires_grad)
+
+
+def randint(low: int, high: int, shape: Any, *, rng: np.random.Generator | None = None) -> Tensor:
+    """Integers from low up to but without high, each as likely."""
+    return Tensor(generator(rng).integers(low, high, shape))

@@ -1,0 +1,27 @@
+"""Data as plain NumPy arrays and Python strings: small labelled tables, texts with a tokenizer, real files by name,
+and the batches to train on. This room imports nothing of the rest of the package, so it serves any other as well;
+scikit-learn and pooch are imported only by the functions that need them. All chance comes from the `rng` given.
+"""
+
+from .batches import batches, token_batches, token_windows
+from .fetch import fetch
+from .tables import breast_cancer, digits, digits28, moons, split, standardise
+from .text import python_manual, read_text, shakespeare
+from .tokenizer import CharTokenizer
+
+__all__ = [
+    "CharTokenizer",
+    "batches",
+    "breast_cancer",
+    "digits",
+    "digits28",
+    "fetch",
+    "moons",
+    "python_manual",
+    "read_text",
+    "shakespeare",
+    "split",
+    "standardise",
+    "token_batches",
+    "token_windows",
+]

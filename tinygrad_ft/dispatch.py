@@ -1,0 +1,61 @@
+"""Which implementation of an op runs: its own forward, or a kernel registered for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+REFERENCE = "reference"  # the name under which an op's own forward can be asked for
+
+
+class Kernel(NamedTuple):
+    """A faster forward of one op: `when(*arrays, **params)` says whether it applies."""
+
+    name: str
+    when: Callable[..., bool]
+    run: Callable[..., Any]
+
+
+class Kernels:
+    """The kernels of one op, by device, newest first."""
+
+    def __init__(self, forward: Callable[..., Any]):
+        self.forward = forward
+        self.by_device: dict[str, list[Kernel]] = {}
+        self.pending: dict[
+            str, tuple[str, int]
+        ] = {}  # device -> (module that registers kernels, elements that merit it)
+        self.choice: str | None = None
+
+    def register(self, device: str, when: Callable[..., bool]) -> Callable[[F], F]:
+        """A decorator that adds a kernel, under its function's name."""
+
+        def add(run: F) -> F:
+            self.by_device.setdefault(device, []).insert(0, Kernel(run.__name__, when, run))
+            return run
+
+        return add
+
+    def choose(self, device: str, arrays: Sequence[Any], params: dict[str, Any]) -> Callable[..., Any]:
+        """What runs for these arguments. The module of kernels is imported when it is first worth it."""
+        if device in self.pending and getattr(arrays[0], "size", 0) >= self.pending[device][1]:
+            import_module(self.pending.pop(device)[0])
+        if self.choice == REFERENCE:
+            return self.forward
+        for kernel in self.by_device.get(device, ()):
+            if (self.choice is None or self.choice == kernel.name) and kernel.when(*arrays, **params):
+                return kernel.run
+        return self.forward
+
+    def load(self) -> None:
+        """Import every module that still has kernels to register."""
+        while self.pending:
+            import_module(self.pending.popitem()[1][0])
+
+    def names(self) -> list[str]:
+        """The names that `use_kernels` takes for this op."""
+        self.load()
+        return [REFERENCE, *sorted({k.name for kernels in self.by_device.values() for k in kernels})]

@@ -1,0 +1,290 @@
+"""The engine: an op is a value and a rule. Computing the value leaves behind what the rule will need.
+
+Read `Op.__call__` first: it computes a value and leaves a `Node`. Then `Node.pull`, which applies the op's rule there.
+The chain rule, which walks back from node to node, is the next page, `chain_rule.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from inspect import Parameter, signature
+from itertools import count
+from operator import itemgetter
+from threading import local
+from types import MethodType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy import ndarray
+
+from tinygrad_ft.device import DEVICES, Device, cpu
+from tinygrad_ft.dispatch import Kernels
+
+Array = Any  # a Tensor, or a plain array of any device: ops take both, and answer in kind
+F = TypeVar("F", bound=Callable[..., Any])
+_new_index = count().__next__
+_FLOAT64 = np.dtype(np.float64)
+NONE_YET = object()
+RELEASED = object()  # stands where the kept arrays of a node were, once backward() has let them go
+
+OPS: dict[str, Op] = {}  # every op there is, by name: the tests and `tinygrad-ft ops` read it
+
+
+class _Mode(local):
+    """Whether ops leave nodes behind; each thread has its own."""
+
+    recording = True
+
+
+_mode = _Mode()
+
+
+class Node:
+    """One application of an op: what the chain rule needs in order to walk back through it. A leaf has no op."""
+
+    __slots__ = ("dtype", "grad", "hooks", "index", "kept", "op", "params", "parents", "shape")
+
+    def __init__(self, op: Op | None, parents: Sequence[Node | None], kept: Any, params: Any, shape: Any, dtype: Any):
+        self.op, self.parents, self.kept, self.params, self.shape, self.dtype = op, parents, kept, params, shape, dtype
+        self.index = _new_index()  # a node is always newer than its parents, so indices sort the graph
+        self.hooks: list[Callable[[Any], Any]] | None = None
+        self.grad: Any = None  # a Tensor; NONE_YET on a leaf, or a node told to retain its gradient, before it has one
+
+    def pull(self, g: Array, graph: bool) -> Sequence[Array]:
+        """The op's derivative at this point: from dL/dy to one dL/dx (or a function that gives it) a parent x."""
+        op, kept = self.op, self.kept
+        assert op is not None and op.rule is not None
+        if kept is RELEASED:
+            raise RuntimeError(
+                f"backward came a second time through {op.name}, whose kept arrays the first pass has released; "
+                "pass retain_graph=True to the first if you want both"
+            )
+        if graph:  # a kept array that gets its node back can be differentiated again; without one it is a constant
+            kept = [self._as_tensor(which, a) for which, a in zip(op.keeps, kept, strict=True)]
+        if op.rule_params:
+            answer = op.rule(g, *kept, **{name: self.params[name] for name in op.rule_params})
+        else:
+            answer = op.rule(g, *kept)
+        return answer if type(answer) is tuple else (answer,)
+
+    def _as_tensor(self, which: int | slice, a: Any) -> Any:
+        if which == -1:
+            return Tensor(a, self) if type(a) is not tuple else tuple(map(Tensor, a, self.output_nodes(a)))
+        if isinstance(which, slice):
+            return [Tensor(x, n) for x, n in zip(a, self.parents[which.start :], strict=True)]
+        return Tensor(a, self.parents[which]) if type(a) in DEVICES else a
+
+    def output_nodes(self, ys: tuple[Array, ...]) -> list[Node]:
+        """A node for each of several outputs: `pick` hands its cotangent on to this one, which holds the rule."""
+        return [Node(pick, (self,), (), {"i": i}, y.shape, y.dtype) for i, y in enumerate(ys)]
+
+
+class Value:
+    """An array and the node that made it. A constant has no node. `tensor.Tensor` adds everything else."""
+
+    __slots__ = ("__weakref__", "array", "node")
+
+    def __init__(self, array: Any, node: Node | None = None):
+        self.array, self.node = array, node
+
+    shape: Any = property(lambda self: self.array.shape)
+    dtype: Any = property(lambda self: self.array.dtype)
+    ndim: Any = property(lambda self: self.array.ndim)
+
+
+Tensor: type[Value] = Value  # what ops answer with; tensor.py puts its own subclass here
+V = TypeVar("V", bound=type[Value])
+
+
+def answers_with(tensor_class: V) -> V:
+    """From now on ops wrap their results in this class."""
+    global Tensor
+    Tensor = tensor_class
+    return tensor_class
+
+
+class Op:
+    """A differentiable function: its value, its derivative, and faster kernels for some devices.
+
+    `forward(xp, *arrays, **params)` takes an array module, arrays positionally and parameters by keyword. Calling the
+    op with a Tensor among its arrays gives a Tensor; with plain arrays only, a plain array.
+    """
+
+    def __init__(self, forward: Callable[..., Any], *, elementwise: bool = False):
+        given = list(signature(forward).parameters.values())[1:]
+        self.name, self.__doc__, self.forward, self.elementwise = (
+            forward.__name__,
+            forward.__doc__,
+            forward,
+            elementwise,
+        )
+        self.inputs = [p.name for p in given if p.kind is not Parameter.KEYWORD_ONLY]
+        self.variadic = any(p.kind is Parameter.VAR_POSITIONAL for p in given)
+        self.arity = -1 if self.variadic else len(self.inputs)
+        self.params = [p.name for p in given if p.kind is Parameter.KEYWORD_ONLY]
+        self.defaults = {
+            p.name: p.default for p in given if p.kind is Parameter.KEYWORD_ONLY and p.default is not p.empty
+        }
+        self.kernels: Kernels | None = None
+        self.rule: Callable[..., Any] | None = None
+        self.keeps: list[int | slice] = []
+        self.save: Callable[[list[Any]], tuple[Any, ...]] = tuple
+        self.shapes: list[tuple[str, int | slice]] = []
+        self.rule_params: list[str] = []
+
+    def vjp(self, rule: F) -> F:
+        """Define the derivative, by a function of g = dL/dy that answers dL/dx for each input x in order.
+
+        Its signature is the list of what is saved. Positional: inputs by name, `y` for the output. Keyword: the op's
+        parameters, and `x_shape` for the shape of input x, which keeps nothing alive. An answer may be None (no
+        gradient) or a function without arguments (a costly one, run only if it is wanted). Answers need not have the
+        shape of x where broadcasting explains the difference: `fit` sums or spreads them.
+        """
+        assert "y" not in self.inputs, "y is the output: no input may be called so"
+        taken = list(signature(rule).parameters.values())[1:]
+        self.keeps = [self._position(p.name) for p in taken if p.kind is not p.KEYWORD_ONLY]
+        self.save = itemgetter(*self.keeps) if len(self.keeps) > 1 else lambda arrays: (arrays[self.keeps[0]],)
+        self.rule_params = [p.name for p in taken if p.kind is p.KEYWORD_ONLY]
+        shapes = [name for name in self.rule_params if name.endswith("_shape") and name not in self.params]
+        self.shapes = [(name, self._position(name.removesuffix("_shape"))) for name in shapes]
+        self.rule = rule
+        return rule
+
+    def _position(self, name: str) -> int | slice:
+        """Where an array stands in the list of all inputs and, last, the output y."""
+        if name == "y":
+            return -1
+        i = self.inputs.index(name)
+        return slice(i, -1) if self.variadic and i == len(self.inputs) - 1 else i
+
+    def kernel(self, device: str, *, when: Callable[..., bool] = lambda *_, **__: True) -> Callable[[F], F]:
+        """Register a faster forward for one device. The newest whose `when` accepts the arguments is used."""
+        self.kernels = self.kernels or Kernels(self.forward)
+        return self.kernels.register(device, when)
+
+    def expect_kernels(self, device: str, module: str, elements: int) -> None:
+        """Say which module registers kernels, and how large an array must be to merit importing it."""
+        self.kernels = self.kernels or Kernels(self.forward)
+        self.kernels.pending[device] = (module, elements)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """An op is a method too, where a class names it: `exp = ops.exp` makes x.exp() mean exp(x)."""
+        return self if instance is None else MethodType(self, instance)
+
+    def __call__(self, *inputs: Any, **params: Any) -> Any:
+        """The value; a Tensor with a node if an input has one and nodes are being recorded."""
+        if params or len(inputs) != self.arity:
+            inputs, params = self._sort_arguments(inputs, params)
+        else:
+            params = self.defaults
+        arrays: list[Any] = []
+        parents: list[Node | None] = []
+        kind = tracked = None
+        for x in inputs:
+            if isinstance(x, Value):
+                arrays.append(x.array)
+                parents.append(x.node)
+                kind = type(x.array)
+                tracked = tracked or x.node
+            else:
+                arrays.append(x)
+                parents.append(None)
+        device = cpu if kind is ndarray else DEVICES[kind] if kind else _device_of(arrays)
+        run = self.forward if self.kernels is None else self.kernels.choose(device.name, arrays, params)
+        try:
+            y = run(device.xp, *arrays, **params) if params else run(device.xp, *arrays)
+        except ValueError as error:
+            if self.elementwise and "broadcast" in str(error):
+                raise ValueError(f"{self.name} needs shapes that broadcast: got {_shapes(arrays)}") from None
+            raise
+        if kind is None:
+            return y
+        if type(y) is tuple:
+            y = tuple(_never_promoted(part, arrays) if part.dtype is _FLOAT64 else part for part in y)
+        else:
+            if type(y) is not kind:
+                y = device.xp.asarray(
+                    y
+                )  # NumPy answers with a bare scalar when no axis is left, which can hold no node
+            if y.dtype is _FLOAT64:
+                y = _never_promoted(y, arrays)
+        if tracked is None or self.rule is None or not _mode.recording:
+            return Tensor(y) if type(y) is kind else tuple(map(Tensor, y))
+        arrays.append(y)
+        if self.shapes:
+            params = {**params, **{name: _shape(arrays[i]) for name, i in self.shapes}}
+        kept = self.save(arrays) if self.keeps else ()
+        if type(y) is kind:
+            return Tensor(y, Node(self, parents, kept, params, y.shape, y.dtype))
+        node = Node(self, parents, kept, params, [part.shape for part in y], None)
+        return tuple(map(Tensor, y, node.output_nodes(y)))
+
+    def _sort_arguments(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Parameters may be given by position after the arrays, and under PyTorch's names dim and keepdim."""
+        if len(inputs) == self.arity and params.keys() <= self.defaults.keys():
+            return inputs, {**self.defaults, **params}
+        params = {ALIASES.get(name, name): value for name, value in params.items()}
+        if not self.variadic and len(inputs) > self.arity:
+            params = {**dict(zip(self.params, inputs[self.arity :], strict=False)), **params}
+            inputs = inputs[: self.arity] if len(inputs) <= self.arity + len(self.params) else inputs
+        params = {**self.defaults, **params}
+        if (not self.variadic and len(inputs) != self.arity) or params.keys() != set(self.params):
+            asked = ", ".join([*self.inputs, *(f"{n}={self.defaults.get(n, '?')}" for n in self.params)])
+            raise TypeError(
+                f"{self.name}({asked}) was given {len(inputs)} arrays and {sorted(params) or 'no parameters'}"
+            )
+        return inputs, params
+
+
+ALIASES = {"dim": "axis", "keepdim": "keepdims"}
+
+
+def op(forward: Callable[..., Any]) -> Op:
+    """Make an op of its value; give it a rule with `@name.vjp`. An op without a rule answers with a constant."""
+    return OPS.setdefault(forward.__name__, Op(forward))
+
+
+def elementwise(forward: Callable[..., Any]) -> Op:
+    """An op whose every output element depends on one element of each input: it broadcasts, and it can be fused."""
+    return OPS.setdefault(forward.__name__, Op(forward, elementwise=True))
+
+
+def _shape(x: Any) -> Any:
+    """The shape of an array, or of each in a list: those that a variadic op was given."""
+    return [np.shape(a) for a in x] if type(x) is list else np.shape(x)
+
+
+def _shapes(arrays: Iterable[Any]) -> str:
+    return " and ".join(str(np.shape(a)) for a in arrays)
+
+
+def _device_of(arrays: Iterable[Any]) -> Device:
+    return next((DEVICES[type(a)] for a in arrays if type(a) in DEVICES), cpu)
+
+
+def _never_promoted(y: Any, arrays: Iterable[Any]) -> Any:
+    """float64 only where a float64 array came in: NumPy makes it of int64 with float32, and of integers divided."""
+    floats = [a.dtype for a in arrays if type(a) in DEVICES and a.dtype.kind == "f"]
+    return y if _FLOAT64 in floats else y.astype(np.result_type(*floats) if floats else np.float32)
+
+
+@contextmanager
+def recording(on: bool) -> Iterator[None]:
+    """Within it, ops leave nodes behind or do not; `no_grad` is recording(False)."""
+    before, _mode.recording = _mode.recording, on
+    try:
+        yield
+    finally:
+        _mode.recording = before
+
+
+def is_recording() -> bool:
+    """Whether ops in this thread leave nodes behind at the moment."""
+    return _mode.recording
+
+
+@op
+def pick(xp: Any, *ys: Array, i: int) -> Array:
+    """One of several outputs. `cotangents` knows it by name and never asks for its rule."""
+    return ys[i]

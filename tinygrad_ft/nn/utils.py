@@ -1,0 +1,49 @@
+"""What training does to gradients between backward() and step()."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf, isfinite
+from typing import Any
+
+from tinygrad_ft.engine import Value
+from tinygrad_ft.tensor import Tensor, tensor
+
+
+def clip_grad_norm_(
+    parameters: Any, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> Tensor:
+    """Scale all gradients down, in place, so that together they are no longer than max_norm; answers the length before.
+
+    Args:
+        parameters: a Tensor or several; those without a gradient are left out.
+        norm_type: 2 for the Euclidean length, inf for the largest element.
+
+    Raises:
+        RuntimeError: if error_if_nonfinite and the length is NaN or infinite; nothing is scaled then.
+
+    Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013, section 3.2.
+    """
+    given: Iterable[Any] = [parameters] if isinstance(parameters, Value) else parameters
+    grads = [p.grad.array for p in given if p.grad is not None]
+    if norm_type == inf:
+        total = max((float(abs(g).max()) for g in grads), default=0.0)
+    elif norm_type == 2.0:  # a dot product reads each gradient once and makes no temporary
+        total = sum(float(g.ravel() @ g.ravel()) for g in grads) ** 0.5
+    else:
+        total = sum(float((abs(g) ** norm_type).sum()) for g in grads) ** (1.0 / norm_type)
+    if error_if_nonfinite and not isfinite(total):
+        raise RuntimeError(f"the gradients' norm is {total}, so they cannot be clipped")
+    scale = max_norm / (total + 1e-6)
+    if scale < 1.0 or total != total:
+        for g in grads:
+            g *= scale
+    return tensor(total)
+
+
+def clip_grad_value_(parameters: Any, clip_value: float) -> None:
+    """Hold every element of every gradient between -clip_value and clip_value, in place."""
+    given: Iterable[Any] = [parameters] if isinstance(parameters, Value) else parameters
+    for p in given:
+        if p.grad is not None:
+            p.grad.array.clip(-clip_value, clip_value, out=p.grad.array)

@@ -1,0 +1,167 @@
+"""Arithmetic, element by element: sums, products, quotients, absolute values, the larger and the smaller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_ft.engine import Array, elementwise
+from tinygrad_ft.ops.comparison import logical_and, where
+
+
+@elementwise
+def add(xp: Any, a: Array, b: Array) -> Array:
+    """y = a + b."""
+    return xp.add(a, b)
+
+
+@add.vjp
+def add_vjp(g: Array) -> tuple[Array, Array]:
+    """dy = da + db."""
+    return g, g
+
+
+@elementwise
+def sub(xp: Any, a: Array, b: Array) -> Array:
+    """y = a - b."""
+    return xp.subtract(a, b)
+
+
+@sub.vjp
+def sub_vjp(g: Array) -> tuple[Any, ...]:
+    """dy = da - db."""
+    return g, lambda: -g
+
+
+@elementwise
+def neg(xp: Any, x: Array) -> Array:
+    """y = -x."""
+    return xp.negative(x)
+
+
+@neg.vjp
+def neg_vjp(g: Array) -> Array:
+    """dy = -dx."""
+    return -g
+
+
+@elementwise
+def mul(xp: Any, a: Array, b: Array) -> Array:
+    """y = a b."""
+    return xp.multiply(a, b)
+
+
+@mul.vjp
+def mul_vjp(g: Array, a: Array, b: Array) -> tuple[Any, ...]:
+    """dy = b da + a db."""
+    return lambda: g * b, lambda: g * a
+
+
+@elementwise
+def div(xp: Any, a: Array, b: Array) -> Array:
+    """y = a / b."""
+    return xp.true_divide(a, b)
+
+
+@div.vjp
+def div_vjp(g: Array, a: Array, b: Array) -> tuple[Any, ...]:
+    """dy = da / b - a / b^2 db."""
+    return lambda: over(g, b), lambda: -over(over(g * a, b), b)
+
+
+@elementwise
+def over(xp: Any, g: Array, d: Array) -> Array:
+    """y = g / d, where a zero g stays zero even if d is zero: a cotangent that nobody asked about brings no NaN."""
+    return xp.true_divide(g, xp.where(xp.equal(g, 0), xp.asarray(1, dtype=g.dtype), d))
+
+
+@over.vjp
+def over_vjp(h: Array, g: Array, d: Array) -> tuple[Any, ...]:
+    """As the quotient it is."""
+    return lambda: over(h, d), lambda: -over(over(h * g, d), d)
+
+
+@elementwise
+def times(xp: Any, g: Array, d: Array) -> Array:
+    """y = g d, where a zero g stays zero even if d is infinite."""
+    return xp.multiply(g, xp.where(xp.equal(g, 0), xp.asarray(0, dtype=g.dtype), d))
+
+
+@times.vjp
+def times_vjp(h: Array, g: Array, d: Array) -> tuple[Any, ...]:
+    """As the product it is."""
+    return lambda: times(h, d), lambda: h * g
+
+
+@elementwise
+def abs(xp: Any, x: Array) -> Array:
+    """y = |x|; the derivative at 0 is taken to be 0."""
+    return xp.abs(x)
+
+
+@abs.vjp
+def abs_vjp(g: Array, x: Array) -> Array:
+    """dy = sign(x) dx."""
+    return g * sign(x)
+
+
+@elementwise
+def sign(xp: Any, x: Array) -> Array:
+    """y = -1, 0 or 1: flat, so its derivative is 0."""
+    return xp.sign(x)
+
+
+@sign.vjp
+def sign_vjp(g: Array) -> Array:
+    """dy = 0."""
+    return zeros_like(g)
+
+
+@elementwise
+def zeros_like(xp: Any, x: Array) -> Array:
+    """Zeros in the shape of x."""
+    return xp.zeros_like(x)
+
+
+@elementwise
+def maximum(xp: Any, a: Array, b: Array) -> Array:
+    """y = the larger of a and b; at a tie each has half of the derivative."""
+    return xp.maximum(a, b)
+
+
+@maximum.vjp
+def maximum_vjp(g: Array, a: Array, b: Array) -> tuple[Any, ...]:
+    """dy = da where a is larger, db where b is, half of each at a tie."""
+    return lambda: g * share(a > b, a == b), lambda: g * share(b > a, a == b)
+
+
+@elementwise
+def minimum(xp: Any, a: Array, b: Array) -> Array:
+    """y = the smaller of a and b; at a tie each has half of the derivative."""
+    return xp.minimum(a, b)
+
+
+@minimum.vjp
+def minimum_vjp(g: Array, a: Array, b: Array) -> tuple[Any, ...]:
+    """dy = da where a is smaller, db where b is, half of each at a tie."""
+    return lambda: g * share(a < b, a == b), lambda: g * share(b < a, a == b)
+
+
+@elementwise
+def share(xp: Any, won: Array, tied: Array) -> Array:
+    """1 where won, 1/2 where tied, 0 elsewhere."""
+    return xp.where(tied, xp.float32(0.5), xp.where(won, xp.float32(1.0), xp.float32(0.0)))
+
+
+@elementwise
+def clip(xp: Any, x: Array, *, min: float | None = None, max: float | None = None) -> Array:
+    """y = x, held between the numbers min and max, of which one may be None."""
+    if min is None and max is None:
+        raise ValueError("clip needs min or max: both are None, which would clip nothing")
+    return xp.clip(x, min, max)
+
+
+@clip.vjp
+def clip_vjp(g: Array, x: Array, *, min: float | None, max: float | None) -> Array:
+    """dy = dx inside and on the bounds, 0 outside."""
+    inside = x == x if min is None else x >= min
+    return where(inside if max is None else logical_and(inside, x <= max), g, 0.0)

@@ -1,0 +1,79 @@
+"""Comparisons, which answer with booleans, and the choice between two arrays by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_ft.engine import Array, elementwise
+
+
+@elementwise
+def eq(xp: Any, a: Array, b: Array) -> Array:
+    """a == b, as booleans."""
+    return xp.equal(a, b)
+
+
+@elementwise
+def ne(xp: Any, a: Array, b: Array) -> Array:
+    """a != b, as booleans."""
+    return xp.not_equal(a, b)
+
+
+@elementwise
+def lt(xp: Any, a: Array, b: Array) -> Array:
+    """a < b, as booleans."""
+    return xp.less(a, b)
+
+
+@elementwise
+def le(xp: Any, a: Array, b: Array) -> Array:
+    """a <= b, as booleans."""
+    return xp.less_equal(a, b)
+
+
+@elementwise
+def gt(xp: Any, a: Array, b: Array) -> Array:
+    """a > b, as booleans."""
+    return xp.greater(a, b)
+
+
+@elementwise
+def ge(xp: Any, a: Array, b: Array) -> Array:
+    """a >= b, as booleans."""
+    return xp.greater_equal(a, b)
+
+
+@elementwise
+def logical_and(xp: Any, a: Array, b: Array) -> Array:
+    """Whether both hold."""
+    return xp.logical_and(a, b)
+
+
+@elementwise
+def logical_or(xp: Any, a: Array, b: Array) -> Array:
+    """Whether either holds."""
+    return xp.logical_or(a, b)
+
+
+@elementwise
+def logical_not(xp: Any, x: Array) -> Array:
+    """Whether it does not hold."""
+    return xp.logical_not(x)
+
+
+@elementwise
+def isfinite(xp: Any, x: Array) -> Array:
+    """Whether x is neither infinite nor NaN."""
+    return xp.isfinite(x)
+
+
+@elementwise
+def where(xp: Any, condition: Array, a: Array, b: Array) -> Array:
+    """y = a where the condition holds, else b."""
+    return xp.where(condition, a, b)
+
+
+@where.vjp
+def where_vjp(g: Array, condition: Array) -> tuple[Any, ...]:
+    """dy = da where the condition holds, else db; the other side gets exactly 0."""
+    return None, lambda: where(condition, g, 0.0), lambda: where(condition, 0.0, g)

@@ -1,0 +1,49 @@
+"""Normalisation: features brought to mean 0 and variance 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_ft.engine import Array, op
+from tinygrad_ft.ops.composed import composed
+from tinygrad_ft.ops.reduce import mean
+
+
+@op
+def normalise(xp: Any, x: Array, *, axes: int = 1, eps: float = 1e-5) -> tuple[Array, Array]:
+    """(y, r): y = (x - mean) r over the last `axes` axes, r = 1 / sqrt(variance + eps).
+
+    Source: Ba, Kiros and Hinton, "Layer Normalization", 2016.
+    """
+    over = tuple(range(x.ndim - axes, x.ndim))
+    y = x - xp.mean(x, axis=over, keepdims=True)
+    r = 1.0 / xp.sqrt(xp.mean(y * y, axis=over, keepdims=True) + eps)
+    return xp.multiply(y, r, out=y), r
+
+
+@normalise.vjp
+def normalise_vjp(gs: list[Array | None], y: tuple[Array, Array], *, axes: int) -> Array:
+    """dy = r (dx - mean(dx) - y mean(y dx)), which is its own transpose, and dr = -r^2 mean(y dx)."""
+    (g, gr), (z, r) = gs, y
+    over = tuple(range(z.ndim - axes, z.ndim))
+    gx = 0.0 if g is None else r * (g - mean(g, over, True) - z * mean(g * z, over, True))
+    if gr is None:
+        return gx
+    n = 1
+    for i in over:
+        n *= z.shape[i]
+    return gx - gr * r * r * z * (1.0 / n)
+
+
+@composed
+def layer_norm(x: Array, normalized_shape: Any, weight: Array = None, bias: Array = None, eps: float = 1e-5) -> Array:
+    """x brought to mean 0 and variance 1 over its last axes, then scaled by weight and shifted by bias, if not None.
+
+    Shapes: x (..., *normalized_shape); weight and bias normalized_shape.
+    """
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not shape or tuple(x.shape[-len(shape) :]) != shape:
+        raise ValueError(f"layer_norm over {shape} needs x with these as its last lengths: got {tuple(x.shape)}")
+    y = normalise(x, axes=len(shape), eps=eps)[0]
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias

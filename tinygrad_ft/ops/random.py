@@ -1,0 +1,37 @@
+"""Randomness: one generator for the process, explicit ones wherever an `rng` is passed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_ft.engine import Array
+from tinygrad_ft.ops.composed import composed
+
+# Philox counts instead of shuffling a state: a position in the stream can be written down, and gone back to.
+_default = np.random.Generator(np.random.Philox(0))
+
+
+def manual_seed(seed: int) -> np.random.Generator:
+    """Start the process's generator anew from a seed, and return it."""
+    global _default
+    _default = np.random.Generator(np.random.Philox(seed))
+    return _default
+
+
+def generator(rng: np.random.Generator | None = None) -> np.random.Generator:
+    """The generator that was passed, or the process's own if none was."""
+    return _default if rng is None else rng
+
+
+@composed
+def dropout(x: Array, p: float = 0.5, training: bool = True, *, rng: np.random.Generator | None = None) -> Array:
+    """Each element of x set to 0 with chance p, the others divided by 1 - p to keep the mean; x itself in evaluation.
+
+    Source: Srivastava et al., "Dropout", 2014, section 10 (the inverted form).
+    """
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout needs a chance from 0 to 1: got p={p}")
+    if not training or p == 0.0:
+        return x
+    keep = generator(rng).random(x.shape, dtype=np.float32) >= p
+    return x * (keep.astype(x.dtype) * (1.0 / (1.0 - p) if p < 1.0 else 0.0))

@@ -1,0 +1,204 @@
+"""Ops that gather many elements into one: sums, means, extrema, and the softmax family."""
+
+from __future__ import annotations
+
+import builtins
+from math import prod
+from numbers import Integral
+from typing import Any, NamedTuple
+
+from tinygrad_ft.engine import Array, op
+from tinygrad_ft.ops.arithmetic import maximum, minimum
+from tinygrad_ft.ops.comparison import isfinite, where
+from tinygrad_ft.ops.composed import composed
+from tinygrad_ft.ops.functions import exp, sqrt
+from tinygrad_ft.ops.shape import Axis, axes_of, gather, reshape
+
+
+def kept_shape(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+    """The shape that is left when those axes are reduced to length 1."""
+    gone = axes_of(axis, len(shape))
+    return tuple(1 if i in gone else n for i, n in enumerate(shape))
+
+
+def count_along(shape: tuple[int, ...], axis: Axis) -> int:
+    """How many elements meet in one when those axes are reduced."""
+    return prod(shape[i] for i in axes_of(axis, len(shape)))
+
+
+@op
+def sum(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """y = the sum over `axis` (all if None)."""
+    return xp.sum(x, axis=axes_of(axis, x.ndim), keepdims=keepdims)
+
+
+@sum.vjp
+def sum_vjp(g: Array, *, axis: Axis, x_shape: tuple[int, ...]) -> Array:
+    """Every element counts once: g, spread over the axes that were summed."""
+    return reshape(g, kept_shape(x_shape, axis))
+
+
+@composed
+def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The sum over `axis` (all if None), divided by how many there were."""
+    return sum(x, axis=axis, keepdims=keepdims) / count_along(x.shape, axis)
+
+
+@composed
+def var(x: Array, axis: Axis = None, *, correction: int = 1, keepdims: bool = False) -> Array:
+    """Mean squared distance from the mean, n - correction in the denominator: 1 estimates, 0 describes."""
+    d = x - mean(x, axis, True)
+    return sum(d * d, axis=axis, keepdims=keepdims) / builtins.max(count_along(x.shape, axis) - correction, 0)
+
+
+@composed
+def std(x: Array, axis: Axis = None, *, correction: int = 1, keepdims: bool = False) -> Array:
+    """The square root of `var`."""
+    return sqrt(var(x, axis, correction=correction, keepdims=keepdims))
+
+
+@op
+def amax(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """y = the largest over `axis` (all if None); where several tie, the derivative is shared evenly among them."""
+    _some(x, axis, "amax")
+    return xp.max(x, axis=axes_of(axis, x.ndim), keepdims=keepdims)
+
+
+@op
+def amin(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """y = the smallest over `axis` (all if None); where several tie, the derivative is shared evenly among them."""
+    _some(x, axis, "amin")
+    return xp.min(x, axis=axes_of(axis, x.ndim), keepdims=keepdims)
+
+
+@amax.vjp
+@amin.vjp
+def extremum_vjp(g: Array, x: Array, y: Array, *, axis: Axis) -> Array:
+    """dy = the mean of the dx that attain y."""
+    shape = kept_shape(x.shape, axis)
+    attained = x == reshape(y, shape)
+    return where(attained, reshape(g, shape) / sum(attained, axis=axis, keepdims=True), 0.0)
+
+
+def _some(x: Array, axis: Axis, name: str) -> None:
+    if count_along(x.shape, axis) == 0:
+        raise ValueError(f"{name} over no elements has no answer: the shape is {x.shape} and the axis {axis}")
+
+
+@op
+def argmax(xp: Any, x: Array, *, axis: int | None = None, keepdims: bool = False) -> Array:
+    """Where along `axis` (None: in the flattened array) the largest stands, the first of them at a tie."""
+    _some(x, axis, "argmax")
+    return xp.argmax(x, axis=axis, keepdims=keepdims)
+
+
+@op
+def argmin(xp: Any, x: Array, *, axis: int | None = None, keepdims: bool = False) -> Array:
+    """Where along `axis` (None: in the flattened array) the smallest stands, the first of them at a tie."""
+    _some(x, axis, "argmin")
+    return xp.argmin(x, axis=axis, keepdims=keepdims)
+
+
+class Extremum(NamedTuple):
+    """What `max` and `min` along an axis answer: the values, and where they stood."""
+
+    values: Any
+    indices: Any
+
+
+@composed
+def max(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
+    """max(x): the largest. max(x, axis): (values, indices), the derivative going to that index. max(a, b): maximum."""
+    return _extremum(x, axis, keepdims, amax, argmax, maximum)
+
+
+@composed
+def min(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
+    """min(x): the smallest. min(x, axis): (values, indices), the derivative going to that index. min(a, b): minimum."""
+    return _extremum(x, axis, keepdims, amin, argmin, minimum)
+
+
+def _extremum(x: Array, axis: Any, keepdims: bool, whole: Any, where_along: Any, of_two: Any) -> Any:
+    if axis is None:
+        return whole(x, keepdims=keepdims)
+    if not isinstance(axis, Integral):  # NumPy's integers are axes too
+        return of_two(x, axis)
+    if x.ndim == 0:
+        return Extremum(whole(x), where_along(x))
+    indices = where_along(x, axis=axis, keepdims=True)
+    values = gather(x, indices, axis=axis)
+    if keepdims:
+        return Extremum(values, indices)
+    left = tuple(n for i, n in enumerate(x.shape) if i != axis % x.ndim)
+    return Extremum(reshape(values, left), reshape(indices, left))
+
+
+def _shifted(xp: Any, x: Array, axis: Axis) -> tuple[Array, Array]:
+    """x less its largest along `axis`, and that largest: e^x of a large x is infinite, and the shift cancels."""
+    m = xp.max(x, axis=axis, keepdims=True, initial=-xp.inf)
+    m = xp.where(xp.isfinite(m), m, xp.zeros_like(m))  # all of a row -inf: -inf less -inf would be NaN
+    return x - m, m
+
+
+@op
+def logsumexp(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """y = log(sum(e^x)) over `axis` (all if None)."""
+    axes = axes_of(axis, x.ndim)
+    z, m = _shifted(xp, x, axes)
+    total = xp.sum(xp.exp(z), axis=axes, keepdims=True)
+    none = xp.equal(total, 0)  # the sum of nothing, or of e^-inf: log 0 without NumPy's warning
+    y = xp.where(none, -xp.inf, xp.log(xp.where(none, xp.ones_like(total), total)) + m)
+    return y if keepdims else xp.squeeze(y, axis=axes)
+
+
+@logsumexp.vjp
+def logsumexp_vjp(g: Array, x: Array, y: Array, *, axis: Axis) -> Array:
+    """dy = softmax(x) dx; a sum of nothing, log 0, has no direction to go."""
+    shape = kept_shape(x.shape, axis)
+    y = reshape(y, shape)
+    return reshape(g, shape) * exp(x - where(isfinite(y), y, 0.0))
+
+
+@op
+def softmax(xp: Any, x: Array, *, axis: int = -1) -> Array:
+    """y = e^x / sum(e^x) along `axis`."""
+    axes = axes_of(axis, x.ndim)
+    z, _ = _shifted(xp, x, axes)
+    y = xp.exp(z)
+    return y / xp.sum(y, axis=axes, keepdims=True)
+
+
+@softmax.vjp
+def softmax_vjp(g: Array, y: Array, *, axis: int) -> Array:
+    """dy_i = y_i (dx_i - sum_j y_j dx_j)."""
+    return softmax_grad(g, y, axis=axis)
+
+
+@op
+def softmax_grad(xp: Any, g: Array, p: Array, *, axis: int = -1) -> Array:
+    """gx = p (g - sum(g p)): how a softmax p passes a cotangent on; linear in g."""
+    return p * (g - xp.sum(g * p, axis=axes_of(axis, p.ndim), keepdims=True))
+
+
+@softmax_grad.vjp
+def softmax_grad_vjp(h: Array, g: Array, p: Array, *, axis: int) -> tuple[Any, ...]:
+    """In g the same map, which is its own transpose; in p the product rule."""
+
+    def gp() -> Array:
+        return h * (g - sum(g * p, axis=axis, keepdims=True)) - g * sum(h * p, axis=axis, keepdims=True)
+
+    return lambda: softmax_grad(h, p, axis=axis), gp
+
+
+@op
+def log_softmax(xp: Any, x: Array, *, axis: int = -1) -> Array:
+    """y = x - log(sum(e^x)) along `axis`; log(softmax(x)) would be -inf where softmax underflows."""
+    axes = axes_of(axis, x.ndim)
+    z, _ = _shifted(xp, x, axes)
+    return z - xp.log(xp.sum(xp.exp(z), axis=axes, keepdims=True))
+
+
+@log_softmax.vjp
+def log_softmax_vjp(g: Array, y: Array, *, axis: int) -> Array:
+    """dy_i = dx_i - sum_j softmax(x)_j dx_j, so g loses its total, spread as softmax(x) = e^y."""
+    return g - exp(y) * sum(g, axis=axis, keepdims=True)

@@ -1,0 +1,89 @@
+"""Files: written whole or not at all, weights as safetensors. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ft.tensor import Tensor
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:
+    """Write a file so that at every moment either the old or the new one is there, whole, even if the power fails.
+
+    Raises:
+        OSError: if it cannot be written (no space, no permission, no folder); the old file is untouched.
+    """
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp makes files that only their owner reads
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself must reach the disk
+    finally:
+        os.close(folder)
+
+
+def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write named Tensors or arrays as a safetensors file, atomically.
+
+    Raises:
+        TypeError: if something in it is neither a Tensor nor an array.
+        OSError: if the file cannot be written.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    arrays = {}
+    for name, value in state.items():
+        array = value.numpy_copy() if isinstance(value, Tensor) else value
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"save takes named Tensors or arrays: {name!r} is {type(value).__name__}")
+        arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
+    write_atomically(path, to_bytes(arrays))
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The named Tensors in a safetensors file, as constants.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a whole safetensors file, with what is wrong.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
+
+    data = Path(path).read_bytes()
+    try:
+        return {name: Tensor(array) for name, array in from_bytes(data).items()}
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(
+            f"{path} is not a whole safetensors file ({error}); it may have been cut off: get it again"
+        ) from None
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        ValueError: if it is not JSON, with the place.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None

@@ -1,0 +1,356 @@
+"""Tensor: an array that remembers how it was made. Its operators and methods are the ops themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ft import autograd, ops
+from tinygrad_ft.device import DEVICES, Device, device, device_of
+from tinygrad_ft.engine import NONE_YET, Node, Value, answers_with
+from tinygrad_ft.ops.shape import HERE
+
+
+@answers_with
+class Tensor(Value):
+    """An array, and the node of the op that made it if a gradient may be asked of it.
+
+    `array` is the plain array (NumPy's on the CPU). Ops accept Tensors, plain arrays and Python numbers, and never
+    change a Tensor; numbers take on the Tensor's dtype.
+    """
+
+    __slots__ = ()
+    __array_ufunc__ = None  # so that `ndarray * Tensor` asks Tensor
+
+    def __init__(self, array: Any, node: Node | None = None):
+        self.array, self.node = array, node
+
+    # what it is
+
+    @property
+    def device(self) -> Device:
+        """Where the array lives."""
+        return device_of(self.array)
+
+    def size(self, axis: int | None = None) -> Any:
+        """The shape, or the length of one axis."""
+        return self.shape if axis is None else self.shape[axis]
+
+    def dim(self) -> int:
+        """The number of axes."""
+        return int(self.array.ndim)
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return int(self.array.size)
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise TypeError("len() of a Tensor without axes")
+        return int(self.shape[0])
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        numbers = np.array2string(self.numpy_copy(), separator=", ", prefix="tensor(", precision=4, threshold=100)
+        notes = "" if self.dtype == np.float32 or self.dtype.kind in "bi" else f", dtype={self.dtype}"
+        if self.node is not None:
+            notes += ", requires_grad=True" if self.node.op is None else f", made by {self.node.op.name}"
+        return f"tensor({numbers}{notes})"
+
+    __str__ = __repr__
+
+    # what it holds
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self.array.size != 1:
+            raise ValueError(f"item() needs a Tensor of one element: this one has shape {self.shape}")
+        return self.array.item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers."""
+        return self.array.tolist()
+
+    def numpy_copy(self) -> np.ndarray[Any, Any]:
+        """A NumPy array with the same numbers, on the CPU, whatever the device, and also while a gradient is kept."""
+        return np.array(self.array.get() if hasattr(self.array, "get") else self.array)
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The NumPy array itself, memory shared; refused while a gradient is kept, which would not see changes."""
+        if self.node is not None:
+            raise RuntimeError("this Tensor keeps a gradient: call .detach().numpy()")
+        if not isinstance(self.array, np.ndarray):
+            raise TypeError(f"this Tensor is on {self.device}: call .cpu().numpy()")
+        return self.array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"only an integer Tensor can be an index: this one is {self.dtype}")
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.array.size != 1:
+            raise ValueError(
+                f"a Tensor of shape {self.shape} is neither true nor false; compare, then ask .all() or .any()"
+            )
+        return bool(self.array.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def all(self) -> bool:
+        """Whether every element is true."""
+        return bool(self.array.all())
+
+    def any(self) -> bool:
+        """Whether some element is true."""
+        return bool(self.array.any())
+
+    # gradients
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient can be asked of it; setting it makes a leaf or a constant."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        self.requires_grad_(wanted)
+
+    def requires_grad_(self, wanted: bool = True) -> Any:
+        """Start keeping a gradient, or stop, in place."""
+        if self.node is not None and self.node.op is not None:
+            if not wanted:
+                raise RuntimeError(
+                    "only a leaf can stop requiring grad; use .detach() for a constant with the same numbers"
+                )
+        elif not wanted:
+            self.node = None
+        elif self.node is None:
+            if self.dtype.kind != "f":
+                raise TypeError(
+                    f"only floating-point Tensors can require grad: this one is {self.dtype}; call .float() first"
+                )
+            self.node = Node(None, (), (), {}, self.array.shape, self.array.dtype)
+            self.node.grad = NONE_YET
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no op made it."""
+        return self.node is None or self.node.op is None
+
+    @property
+    def grad(self) -> Any:
+        """What backward() has added up so far: a Tensor of the same shape, or None."""
+        g = None if self.node is None else self.node.grad
+        return None if g is NONE_YET else g
+
+    @grad.setter
+    def grad(self, g: Any) -> None:
+        if g is not None and tuple(g.shape) != tuple(self.shape):
+            raise ValueError(f"grad must have the Tensor's shape {self.shape}: got {tuple(g.shape)}")
+        if self.node is None:
+            if g is not None:
+                raise RuntimeError("this Tensor does not require grad, so it has nowhere to keep one")
+        else:
+            self.node.grad = NONE_YET if g is None else g
+
+    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+        """Add d(self)/d(leaf) to the grad of every leaf that self depends on; see `autograd.backward`."""
+        autograd.backward(self, gradient, retain_graph, create_graph)
+
+    def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
+        """Call hook(g) when this Tensor's cotangent g is complete; what it returns, if not None, takes the place of g.
+
+        Returns a function that removes the hook.
+        """
+        if self.node is None:
+            raise RuntimeError("this Tensor does not require grad, so no cotangent will ever reach it")
+        hooks = self.node.hooks = self.node.hooks or []
+        hooks.append(hook)
+        return lambda: hooks.remove(hook)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of a Tensor that an op made, as leaves do."""
+        if self.node is None:
+            raise RuntimeError("this Tensor does not require grad, so it has no gradient to retain")
+        if self.node.grad is None:
+            self.node.grad = NONE_YET
+
+    def detach(self) -> Any:
+        """A constant with the same numbers, memory shared."""
+        return Tensor(self.array)
+
+    def clone(self) -> Any:
+        """A copy that passes gradients back to the original."""
+        return ops.clone(self)
+
+    # moving and converting
+
+    def to(self, target: Any) -> Any:
+        """On another device (a name or a Device), or in another dtype; itself if nothing changes."""
+        if isinstance(target, Device) or (isinstance(target, str) and target in {str(d) for d in DEVICES.values()}):
+            wanted = device(target)
+            if wanted == self.device:
+                return self
+            raise ValueError(f"no way is known from {self.device} to {wanted}")
+        try:
+            dtype = np.dtype(target)
+        except TypeError:
+            device(target)  # raises, and lists the devices
+            raise
+        if dtype == self.dtype:
+            return self
+        return ops.cast(self, dtype=dtype) if dtype.kind == "f" else Tensor(self.array.astype(dtype))
+
+    def type(self, dtype: Any) -> Any:
+        """In another dtype."""
+        return self.to(dtype)
+
+    def cpu(self) -> Any:
+        """On the CPU."""
+        return self.to("cpu")
+
+    def float(self) -> Any:
+        """In float32."""
+        return self.to(np.float32)
+
+    def double(self) -> Any:
+        """In float64."""
+        return self.to(np.float64)
+
+    def half(self) -> Any:
+        """In float16."""
+        return self.to(np.float16)
+
+    def long(self) -> Any:
+        """In int64, a constant."""
+        return self.to(np.int64)
+
+    def bool(self) -> Any:
+        """In booleans, a constant."""
+        return self.to(np.bool_)
+
+    # operators
+
+    __hash__ = object.__hash__
+    __add__ = __radd__ = ops.add
+    __mul__ = __rmul__ = ops.mul
+    __sub__, __truediv__, __pow__, __neg__, __abs__ = ops.sub, ops.div, ops.pow, ops.neg, ops.abs
+    __matmul__ = ops.matmul
+    __lt__, __le__, __gt__, __ge__ = ops.lt, ops.le, ops.gt, ops.ge
+    __and__ = __rand__ = ops.logical_and
+    __or__ = __ror__ = ops.logical_or
+    __invert__ = ops.logical_not
+
+    def __eq__(self, other: Any) -> Any:
+        return ops.eq(self, other)
+
+    def __ne__(self, other: Any) -> Any:
+        return ops.ne(self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return ops.sub(other, self)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return ops.div(other, self)
+
+    def __rpow__(self, other: Any) -> Any:
+        return ops.pow(other, self)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return ops.matmul(other, self)
+
+    def __getitem__(self, key: Any) -> Any:
+        indices: list[Any] = []
+        pattern = []
+        for k in key if isinstance(key, tuple) else (key,):
+            if isinstance(k, list | np.ndarray | Value):
+                k = np.asarray(k, dtype=None if k else np.intp) if isinstance(k, list) else getattr(k, "array", k)
+                if k.dtype.kind not in "biu":
+                    raise IndexError(f"an index must hold integers or booleans: got {k.dtype}")
+                indices.append(k)
+                k = HERE
+            pattern.append(k)
+        return ops.getitem(self, *indices, key=tuple(pattern))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise TypeError(
+            "a Tensor cannot be written into: its old numbers may be needed for a gradient. "
+            "Build the new one with where(), cat() or stack(), or change .array of a constant."
+        )
+
+    # methods that are ops
+
+    add, sub, mul, div, neg, pow, exp, log, sqrt = (
+        ops.add, ops.sub, ops.mul, ops.div, ops.neg, ops.pow, ops.exp, ops.log, ops.sqrt,
+    )  # fmt: skip
+    sin, cos, tanh, sigmoid, relu, erf, abs, sign = (
+        ops.sin, ops.cos, ops.tanh, ops.sigmoid, ops.relu, ops.erf, ops.abs, ops.sign,
+    )  # fmt: skip
+    maximum, minimum, clip, clamp = ops.maximum, ops.minimum, ops.clip, ops.clip
+    isfinite, matmul = ops.isfinite, ops.matmul
+    sum, mean, var, std, max, min = ops.sum, ops.mean, ops.var, ops.std, ops.max, ops.min
+    amax, amin, argmax, argmin = ops.amax, ops.amin, ops.argmax, ops.argmin
+    logsumexp, softmax, log_softmax = ops.logsumexp, ops.softmax, ops.log_softmax
+    transpose, squeeze, unsqueeze, flatten = ops.transpose, ops.squeeze, ops.unsqueeze, ops.flatten
+    broadcast_to, split = ops.broadcast_to, ops.split
+
+    def reshape(self, *shape: Any) -> Any:
+        """The same elements in a new shape, given as numbers or as one tuple."""
+        return ops.reshape(self, shape=_one_tuple(shape))
+
+    view = reshape
+
+    def permute(self, *axes: Any) -> Any:
+        """The axes in another order, given as numbers or as one tuple."""
+        return ops.permute(self, axes=_one_tuple(axes))
+
+    def expand(self, *shape: Any) -> Any:
+        """Repeated along axes of length 1; -1 keeps a length."""
+        return ops.broadcast_to(self, _one_tuple(shape))
+
+    @property
+    def T(self) -> Any:
+        """The axes in reverse order."""
+        return ops.permute(self, axes=tuple(reversed(range(self.ndim))))
+
+    @property
+    def mT(self) -> Any:
+        """The last two axes exchanged."""
+        return ops.transpose(self)
+
+
+def _one_tuple(numbers: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(numbers[0]) if len(numbers) == 1 and isinstance(numbers[0], tuple | list) else numbers
+
+
+def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False) -> Tensor:
+    """A new Tensor from numbers, nested lists or an array; the numbers are copied.
+
+    Python floats become float32 unless a dtype is given; NumPy arrays keep theirs, integers and booleans stay so.
+    """
+    if isinstance(data, Value):
+        data = data.array
+    array = np.array(data, dtype=dtype)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"a Tensor holds floating-point numbers, integers or booleans: got {array.dtype} from {type(data).__name__}"
+        )
+    if dtype is None and array.dtype == np.float64 and not isinstance(data, np.ndarray | np.generic):
+        array = array.astype(np.float32)
+    return Tensor(array).requires_grad_(requires_grad)  # type: ignore[no-any-return]

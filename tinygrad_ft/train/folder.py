@@ -1,0 +1,76 @@
+"""A run's folder: config.json, metrics.jsonl, model.safetensors, sample.txt, loss.png."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TextIO
+
+from tinygrad_ft import models, nn, storage
+
+MODELS: dict[str, tuple[Any, Any]] = {"gpt": (models.GPT, models.GPTConfig), "mlp": (models.MLP, models.MLPConfig)}
+
+
+class RunFolder:
+    """A folder that a run writes into. Opening it shows at once whether it can be written; an earlier run is replaced.
+
+    Raises:
+        OSError: if the folder cannot be made or written.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any]):
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        storage.write_atomically(path / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+        self._metrics: TextIO = open(path / "metrics.jsonl", "w", encoding="utf-8")  # noqa: SIM115 (open as long as the run)
+
+    def note(self, record: dict[str, float]) -> None:
+        """Add a line to metrics.jsonl; it is on its way to the disk when this returns."""
+        self._metrics.write(json.dumps(record) + "\n")
+        self._metrics.flush()
+
+    def keep_weights(self, model: nn.Module) -> None:
+        """Write model.safetensors, atomically."""
+        storage.save(model.state_dict(), self.path / "model.safetensors")
+
+    def keep_text(self, text: str) -> None:
+        """Write sample.txt, atomically."""
+        storage.write_atomically(self.path / "sample.txt", text)
+
+    def close(self) -> None:
+        """No more metrics will come."""
+        self._metrics.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The records in a run's metrics.jsonl, oldest first."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The model in a run's folder, in evaluation mode, and the run's config.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or it lacks a file.
+        ValueError: if the files are not what a run writes, or do not fit each other.
+    """
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path} is not a folder; give one that `tinygrad-ft train --out` has written")
+    for name in ("config.json", "model.safetensors"):
+        if not (path / name).is_file():
+            raise FileNotFoundError(
+                f"{path} is not a model folder: it has no {name}; `tinygrad-ft train --out` writes one"
+            )
+    config = storage.read_json(path / "config.json")
+    try:
+        kind, make_config = MODELS[config["model"]["kind"]]
+        sizes = {name: value for name, value in config["model"].items() if name != "kind"}
+        model: nn.Module = kind(make_config(**sizes))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path / 'config.json'} does not describe a model of ours: {error}") from None
+    state = storage.load(path / "model.safetensors")
+    try:
+        model.load_state_dict(state)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path}: the weights do not fit config.json: {error.args[0]}") from None
+    return model.eval(), config

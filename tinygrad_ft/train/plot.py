@@ -1,0 +1,60 @@
+"""The curve of a run, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+from tinygrad_ft.storage import write_atomically
+
+
+def plot_loss(records: Sequence[dict[str, float]], path: Path, *, title: str) -> None:
+    """Draw training and validation loss by step into a PNG file; nothing is drawn if no step was taken."""
+    if not records:
+        return
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    steps = [r["step"] for r in records]
+    losses = [r["train_loss"] for r in records]
+    evaluated = [r for r in records if "val_loss" in r]
+    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(steps, losses, color="0.8", linewidth=0.8, label="training, each step")
+    axes.plot(steps, smoothed(losses), color="tab:blue", linewidth=1.8, label="training, smoothed")
+    axes.plot(
+        [r["step"] for r in evaluated],
+        [r["val_loss"] for r in evaluated],
+        "o--",
+        color="black",
+        markersize=4,
+        label="validation",
+    )
+    if evaluated:
+        last = evaluated[-1]
+        axes.annotate(
+            f"{last['val_loss']:.3f}",
+            (last["step"], last["val_loss"]),
+            textcoords="offset points",
+            xytext=(0, 8),
+            ha="right",
+        )
+    axes.set_xlabel("optimiser steps")
+    axes.set_ylabel("cross-entropy (nats)")
+    axes.set_title(title)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
+    write_atomically(path, picture.getvalue())
+
+
+def smoothed(losses: Sequence[float], weight: float = 0.95) -> list[float]:
+    """A running mean that forgets: each value counts 5 % as it comes, corrected for the short memory at the start."""
+    mean, answer = 0.0, []
+    for i, loss in enumerate(losses, 1):
+        mean = weight * mean + (1.0 - weight) * loss
+        answer.append(mean / (1.0 - weight**i))
+    return answer
