@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numpy as np
 
 from tinygrad_ft.gradcheck import Sample
-from tinygrad_ft.ops import HERE
+from tinygrad_ft.ops.shape import HERE
 
 # ---------------------------------------------------------------- ways to loop
 

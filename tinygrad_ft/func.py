@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ft import autograd, ops
+from tinygrad_ft import gradients, ops
 from tinygrad_ft.engine import Node, Value
 from tinygrad_ft.ops.arithmetic import zeros_like
 from tinygrad_ft.tensor import Tensor, tensor
@@ -58,7 +58,7 @@ def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0, has_aux: boo
 
     @wraps(f)
     def derivative(*args: Any, **params: Any) -> Any:
-        with autograd.enable_grad():
+        with gradients.enable_grad():
             variables, args = _at(argnums, args)
             answer = f(*args, **params)
             y = answer[0] if has_aux else answer
@@ -90,13 +90,13 @@ def _gradients(ys: Any, variables: list[Any], gs: Any) -> tuple[Any, ...]:
     if not any(isinstance(y, Value) and y.node is not None for y in ys):
         return tuple(zeros_like(v.detach()) for v in variables)
     pairs = [(y, None if gs is None else g) for y, g in zip(ys, gs or ys, strict=True) if y.node is not None]
-    found = autograd.grad([y for y, _ in pairs], variables, [g for _, g in pairs], create_graph=True, allow_unused=True)
+    found = gradients.grad([y for y, _ in pairs], variables, [g for _, g in pairs], create_graph=True, allow_unused=True)
     return tuple(zeros_like(v.detach()) if g is None else g for v, g in zip(variables, found, strict=True))
 
 
 def vjp(f: Function, *primals: Any) -> tuple[Any, Function]:
     """(f(*primals), pull), where pull(u) answers u^T J for each primal: a tuple, or one array for one primal."""
-    with autograd.enable_grad():
+    with gradients.enable_grad():
         variables, args = _at(tuple(range(len(primals))), primals)
         y = f(*args)
     ys = y if isinstance(y, tuple) else (y,)
@@ -118,7 +118,7 @@ def jvp(f: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tup
         raise ValueError(
             f"jvp needs a tangent for each primal: got {len(primals)} primals and {len(tangents)} tangents"
         )
-    with autograd.enable_grad():
+    with gradients.enable_grad():
         variables, args = _at(tuple(range(len(primals))), primals)
         y = f(*args)
         us = [_variable(np.zeros(y.shape, y.dtype))]

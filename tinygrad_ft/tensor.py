@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ft import autograd, ops
+from tinygrad_ft import gradients, ops
 from tinygrad_ft.device import DEVICES, Device, device, device_of
 from tinygrad_ft.engine import NONE_YET, Node, Value, answers_with
 from tinygrad_ft.ops.shape import HERE
@@ -170,8 +170,8 @@ class Tensor(Value):
             self.node.grad = NONE_YET if g is None else g
 
     def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
-        """Add d(self)/d(leaf) to the grad of every leaf that self depends on; see `autograd.backward`."""
-        autograd.backward(self, gradient, retain_graph, create_graph)
+        """Add d(self)/d(leaf) to the grad of every leaf that self depends on; see `gradients.backward`."""
+        gradients.backward(self, gradient, retain_graph, create_graph)
 
     def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
         """Call hook(g) when this Tensor's cotangent g is complete; what it returns, if not None, takes the place of g.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ft import autograd
+from tinygrad_ft.gradients import grad
 from tinygrad_ft.engine import Value
 from tinygrad_ft.ops.arithmetic import zeros_like
 from tinygrad_ft.tensor import Tensor, tensor
@@ -56,7 +56,7 @@ def gradcheck(
             xs = [given[i] for i in checked]
             got: Any = [None] * len(xs)  # an output cut off from the inputs must be constant
             if y.node is not None:
-                got = autograd.grad(y, xs, u, allow_unused=True, retain_graph=True)
+                got = grad(y, xs, u, allow_unused=True, retain_graph=True)
             for i, e, g in zip(checked, expected, got, strict=True):
                 _compare(np.zeros_like(e) if g is None else g.array, e, n, i, atol, rtol)
     except GradcheckError:
@@ -89,7 +89,7 @@ def gradgradcheck(
         xs, us = args[: len(given)], args[len(given) :]
         ys = [y for y in _list(f(*xs)) if y.node is not None]
         wanted = [xs[i] for i in checked]
-        found = autograd.grad(ys, wanted, us, create_graph=True, allow_unused=True)
+        found = grad(ys, wanted, us, create_graph=True, allow_unused=True)
         return tuple(zeros_like(x) if g is None else g for x, g in zip(wanted, found, strict=True))
 
     return gradcheck(gradients, [*given, *seeds], eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ft import nn, ops
-from tinygrad_ft.autograd import no_grad
+from tinygrad_ft.gradients import no_grad
 from tinygrad_ft.tensor import Tensor, tensor
 
 

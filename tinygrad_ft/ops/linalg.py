@@ -90,8 +90,8 @@ def embedding(xp: Any, ids: Array, weight: Array) -> Array:
     """
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding needs integer ids: got {ids.dtype}")
-    if ids.size and not 0 <= (low := ids.min()) <= (high := ids.max()) < weight.shape[0]:
-        raise IndexError(f"embedding has rows 0 to {weight.shape[0] - 1}: got ids from {low} to {high}")
+    if ids.size and not 0 <= ids.min() <= ids.max() < weight.shape[0]:
+        raise IndexError(f"embedding has rows 0 to {weight.shape[0] - 1}: got ids from {ids.min()} to {ids.max()}")
     return xp.take(weight, ids, axis=0)
 
 

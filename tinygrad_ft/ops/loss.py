@@ -83,6 +83,8 @@ def cross_entropy(
     Raises:
         IndexError: if a target is neither a class nor ignore_index.
     """
+    if input.dtype.kind != "f":
+        raise TypeError(f"cross_entropy needs floating-point logits: got {input.dtype}; call .float() first")
     axis = 1 if input.ndim > 1 else 0
     if target.dtype.kind == "f":
         return _soft_cross_entropy(input, target, weight, axis, reduction, label_smoothing)

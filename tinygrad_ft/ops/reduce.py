@@ -135,6 +135,8 @@ def _extremum(x: Array, axis: Any, keepdims: bool, whole: Any, where_along: Any,
 
 def _shifted(xp: Any, x: Array, axis: Axis) -> tuple[Array, Array]:
     """x less its largest along `axis`, and that largest: e^x of a large x is infinite, and the shift cancels."""
+    if x.dtype.kind != "f":
+        raise TypeError(f"softmax and its kin need floating-point numbers: got {x.dtype}; call .float() first")
     m = xp.max(x, axis=axis, keepdims=True, initial=-xp.inf)
     m = xp.where(xp.isfinite(m), m, xp.zeros_like(m))  # all of a row -inf: -inf less -inf would be NaN
     return x - m, m

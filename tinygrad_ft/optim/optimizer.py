@@ -140,11 +140,11 @@ class Optimizer:
                 raise ValueError(f"the saved state is not of {self._name}: it has no {', '.join(missing)}")
             self._check_options(group)
         entries = {int(i): entry for i, entry in state_dict["state"].items()}  # JSON makes a string of a position
-        owners = [(p, group) for group in self.param_groups for p in group["params"]]
-        if not entries.keys() <= set(range(len(owners))):
-            raise ValueError(f"the saved state has parameters {sorted(entries)}, and here are {len(owners)}, from 0")
+        params = [p for group in self.param_groups for p in group["params"]]
+        if not entries.keys() <= set(range(len(params))):
+            raise ValueError(f"the saved state has parameters {sorted(entries)}, and here are {len(params)}, from 0")
         needed = [self.buffers(group) for group in saved for _ in group["params"]]
-        state = {owners[i][0]: _restored(i, owners[i][0].array, entry, needed[i]) for i, entry in entries.items()}
+        state = {params[i]: _restored(i, params[i].array, entry, needed[i]) for i, entry in entries.items()}
         for group, new in zip(self.param_groups, saved, strict=True):
             lr = group["lr"]
             group.update({**new, "params": group["params"], "lr": lr})

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ft import data, nn, ops
-from tinygrad_ft.autograd import no_grad
+from tinygrad_ft.gradients import no_grad
 from tinygrad_ft.models import MLP, MLPConfig
 from tinygrad_ft.optim import SGD
 from tinygrad_ft.optim.lr_scheduler import warmup_cosine

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ft.autograd import no_grad
+from tinygrad_ft.gradients import no_grad
 from tinygrad_ft.data import CharTokenizer, token_batches, token_windows
 from tinygrad_ft.models import GPT, GPTConfig
 from tinygrad_ft.models.gpt import loss_of
