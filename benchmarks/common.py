@@ -63,7 +63,8 @@ def compare(work: Work, *, rounds: int, seconds: float) -> float:
         processes.append(process)
     rival = list(work.contenders)[-1]
     for name, numbers in first.items():
-        if not all(isclose(a, b, rel_tol=work.tolerance) for a, b in zip(numbers, first[rival], strict=True)):
+        pairs = zip(numbers, first[rival], strict=True)
+        if not all(isclose(a, b, rel_tol=work.tolerance) for a, b in pairs):
             raise AssertionError(f"{work.name}: {name} computes {numbers}, {rival} {first[rival]}: nothing to compare")
     times: dict[str, list[float]] = {name: [] for name in pipes}
     for n in range(rounds + 1):

@@ -7,6 +7,7 @@ Three pieces of work: a chain of 1,000 multiply-adds on one element (overhead pe
 from __future__ import annotations
 
 import argparse
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ BATCH = 12
 
 def _mlp_arrays() -> tuple[list[Any], Any, Any]:
     rng = np.random.default_rng(1)
-    weights = [rng.standard_normal((o, i)) * (2 / i) ** 0.5 for i, o in zip(SIZES, SIZES[1:], strict=False)]
+    weights = [rng.standard_normal((o, i)) * (2 / i) ** 0.5 for i, o in pairwise(SIZES)]
     x, y = rng.standard_normal((64, SIZES[0])), rng.integers(0, 10, 64)
     return [w.astype(np.float32) for w in weights], x.astype(np.float32), y
 

@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# device <- dispatch <- engine <- chain_rule <- ops <- {nn, optim} <- models <- train <- cli; beside ops stand what users
-# hold. A room may import itself and what its row lists.
+# device <- dispatch <- engine <- chain_rule <- ops <- {nn, optim} <- models <- train <- cli; beside ops stands what
+# users hold. A room may import itself and what its row lists.
 ENGINE = {"device", "dispatch", "engine", "chain_rule"}
 CALCULUS = ENGINE | {"ops", "gradients", "tensor", "creation", "func"}
 NETWORKS = CALCULUS | {"nn", "optim", "models", "storage"}
@@ -93,10 +93,10 @@ def forbidden(source, module):
 
 
 def probe(package, folder):
-    """Import `package` from `folder` in a fresh process: the seconds it took, and the top-level modules it brought."""
+    """Import `package` from `folder` in a fresh process: the seconds of processor it took, and the modules it brought."""
     program = (
-        "import sys, time; start = time.perf_counter(); "
-        f"import {package}; print(time.perf_counter() - start, *{{name.split('.')[0] for name in sys.modules}})"
+        "import sys, time; start = time.process_time(); "
+        f"import {package}; print(time.process_time() - start, *{{name.split('.')[0] for name in sys.modules}})"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -2,8 +2,8 @@
 
 import gc
 import math
+import sys
 import threading
-import tracemalloc
 import weakref
 
 import numpy as np
@@ -420,19 +420,20 @@ def training_step(weights, x):
 
 
 def memory_growth(step, steps=200):
-    """How many objects and bytes are left behind by that many steps, after some to warm up, without the collector."""
+    """How many blocks of memory a step leaves behind, on average, without the garbage collector.
+
+    Free lists, Python's and NumPy's, fill up at first: hence the steps to warm up.
+    """
     gc.collect()
     gc.disable()
     try:
-        for _ in range(20):
-            step()
-        tracemalloc.start()
-        objects, (size, _) = len(gc.get_objects()), tracemalloc.get_traced_memory()
         for _ in range(steps):
             step()
-        return len(gc.get_objects()) - objects, tracemalloc.get_traced_memory()[0] - size
+        before = sys.getallocatedblocks()
+        for _ in range(steps):
+            step()
+        return (sys.getallocatedblocks() - before) / steps
     finally:
-        tracemalloc.stop()
         gc.enable()
 
 
@@ -444,8 +445,7 @@ def weights(rng):
 
 def test_200_training_steps_without_the_garbage_collector_leave_memory_flat(weights, rng):
     x = Tensor(rng.standard_normal((4, 8)))
-    objects, size = memory_growth(lambda: training_step(weights, x))
-    assert objects < 20 and size < 5000  # one array of the step that was kept would be 200 objects
+    assert memory_growth(lambda: training_step(weights, x)) < 0.5  # one array that was kept would be a block a step
 
 
 def test_second_derivatives_by_grad_without_the_garbage_collector_leave_memory_flat():
@@ -455,8 +455,7 @@ def test_second_derivatives_by_grad_without_the_garbage_collector_leave_memory_f
         (g,) = autograd.grad((ops.exp(x) * x).sum(), x, create_graph=True)
         autograd.grad((g * g).sum(), x)
 
-    objects, size = memory_growth(step)
-    assert objects < 20 and size < 5000
+    assert memory_growth(step) < 0.5
 
 
 def test_a_step_that_forgets_something_each_time_is_seen_to_grow(weights, rng):
@@ -464,9 +463,9 @@ def test_a_step_that_forgets_something_each_time_is_seen_to_grow(weights, rng):
 
     def step():
         training_step(weights, x)
-        leak.append([x * 1.0])
+        leak.append(weights[1].array + 1.0)
 
-    assert memory_growth(step)[0] >= 200
+    assert memory_growth(step) >= 1
 
 
 def test_a_forward_only_loop_keeps_nothing_alive():
@@ -762,7 +761,7 @@ def test_use_kernels_chooses_by_name_and_goes_back_at_the_end_of_its_context(dou
         (lambda x: ops.exp(x, x), TypeError, r"exp\(x\) was given 2 arrays"),
         (lambda x: ops.add(x), TypeError, r"add\(a, b\) was given 1 arrays"),
         (lambda x: ops.sum(x, axes=0), TypeError, r"sum\(x, axis=None, keepdims=False\).*axes"),
-        (lambda x: ops.reshape(x), TypeError, r"reshape\(x, shape=\?\)"),
+        (lambda x: ops.reshape(x), TypeError, "reshape.*shape"),
         (lambda x: tensor([1, 2], requires_grad=True), TypeError, "only floating-point.*int64.*float"),
         (lambda x: x.item(), ValueError, r"one element.*\(2, 3\)"),
         (lambda x: float(x), ValueError, "one element"),
@@ -776,7 +775,7 @@ def test_use_kernels_chooses_by_name_and_goes_back_at_the_end_of_its_context(dou
         (lambda x: x.detach().sum().backward(), RuntimeError, "nothing that requires grad"),
         (lambda x: autograd.grad(3.0 * tensor(2.0), x), RuntimeError, "nothing that requires grad"),
         (lambda x: (x * x).backward(np.ones(3)), ValueError, r"shape \(2, 3\) .* got \(3,\)"),
-        (lambda x: x.sum().backward(1.0), TypeError, "gradient"),
+        (lambda x: x.sum().backward(1.0), TypeError, "gradient must be a Tensor or an array: got float"),
         (lambda x: x.to("gpu"), ValueError, "'gpu' is not known here: known are cpu"),
     ],
 )  # fmt: skip

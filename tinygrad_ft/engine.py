@@ -203,10 +203,8 @@ class Op:
         if type(y) is tuple:
             y = tuple(_never_promoted(part, arrays) if part.dtype is _FLOAT64 else part for part in y)
         else:
-            if type(y) is not kind:
-                y = device.xp.asarray(
-                    y
-                )  # NumPy answers with a bare scalar when no axis is left, which can hold no node
+            if type(y) is not kind:  # NumPy answers with a bare scalar when no axis is left, which can hold no node
+                y = device.xp.asarray(y)
             if y.dtype is _FLOAT64:
                 y = _never_promoted(y, arrays)
         if tracked is None or self.rule is None or not _mode.recording:

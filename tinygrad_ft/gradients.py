@@ -106,6 +106,8 @@ def _seed(y: Any, gradient: Any, graph: bool) -> tuple[Node, Any]:
                 ".sum() or .mean(), or pass the gradient with respect to it"
             )
         gradient = device_of(y.array).xp.ones_like(y.array)
+    if type(_array(gradient)) not in DEVICES:
+        raise TypeError(f"the gradient must be a Tensor or an array: got {type(gradient).__name__}")
     g = gradient if graph else _array(gradient)
     g = engine.Tensor(g) if graph and not isinstance(g, Value) else g
     if tuple(g.shape) != tuple(y.array.shape):
