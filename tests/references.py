@@ -1,7 +1,7 @@
 """What each op computes, once more and by other means: loops over Python floats, `math`, `statistics`, other formulas.
 
-`REFERENCES[name](*arrays, **params)` takes what the op of that name takes, as plain arrays. `VALUES` holds inputs for the
-ops without a derivative, which `tinygrad_ft.gradcheck.SAMPLES` has no reason to list.
+`REFERENCES[name](*arrays, **params)` takes what the op of that name takes, as plain arrays. `VALUES` holds inputs for
+the ops without a derivative, which `tinygrad_ft.gradcheck.SAMPLES` has no reason to list.
 """
 
 import functools
@@ -541,17 +541,19 @@ def pairs_of_booleans(rng):
 
 
 def with_infinities(rng):
-    return [Sample((np.array([1.0, math.inf, -math.inf, math.nan]),)), Sample((np.array(2.0),)), Sample((np.ones((0, 2)),))]
+    return [Sample((np.array(x),)) for x in ([1.0, math.inf, -math.inf, math.nan], 2.0, np.ones((0, 2)))]
 
 
 def reductions_with_ties(rng):
     x = small_integers(rng, 3, 4, 5)
-    return [Sample((x,)), Sample((x,), {"axis": 1}), Sample((x,), {"axis": -1, "keepdims": True}), Sample((x[0, 0, 0],))]
+    along_axes = [Sample((x,), params) for params in ({}, {"axis": 1}, {"axis": -1, "keepdims": True})]
+    return [*along_axes, Sample((x[0, 0, 0],))]
 
 
-def optimiser_state(rng, moments, **params):
-    arrays = [rng.standard_normal((2, 3)) for _ in range(2)] + [rng.uniform(1.0, 2.0, (2, 3)) for _ in range(moments)]
-    return Sample((*arrays, *params.pop("after", (np.array(0.1),))), params)
+def optimiser_state(rng, moments, *numbers, **params):
+    """Parameter and gradient, the running means, the learning rate 0.1 and more numbers, all arrays."""
+    arrays = [*rng.standard_normal((2, 2, 3)), *rng.uniform(0.6, 0.7, (moments, 2, 3))]
+    return Sample((*arrays, *map(np.array, (0.1, *numbers))), params)
 
 
 VALUES = {
@@ -569,16 +571,11 @@ VALUES = {
         for damped, decay, ahead in [(0.0, 0.0, False), (0.5, 0.1, False), (0.0, 0.1, True)]
     ],
     "adam_update": lambda rng: [
-        optimiser_state(
-            rng, 2, after=(np.array(0.1), np.array(done)), beta1=0.9, beta2=0.99, eps=1e-3, weight_decay=decay, decoupled=decoupled
-        )
+        optimiser_state(rng, 2, done, beta1=0.9, beta2=0.99, eps=1e-3, weight_decay=decay, decoupled=decoupled)
         for done, decay, decoupled in [(0, 0.0, False), (2, 0.1, False), (2, 0.1, True)]
     ],
     "rmsprop_update": lambda rng: [
-        Sample((*rng.standard_normal((2, 2, 3)), rng.uniform(4, 5, 6).reshape(2, 3), np.ones((2, 3)), np.ones((2, 3)), np.array(0.1)), params)
-        for params in [
-            {"alpha": 0.9, "eps": 1e-3, "weight_decay": 0.0, "momentum": 0.5},
-            {"alpha": 0.5, "eps": 1e-3, "weight_decay": 0.1, "momentum": 0.0},
-        ]
+        optimiser_state(rng, 3, alpha=alpha, eps=1e-3, weight_decay=decay, momentum=momentum)
+        for alpha, decay, momentum in [(0.99, 0.0, 0.5), (0.99, 0.1, 0.0)]
     ],
 }

@@ -395,9 +395,9 @@ def test_a_chain_of_100_000_ops_is_differentiated_and_freed_without_recursion():
         y = y + 1e-5
     y.backward()
     assert x.grad.item() == 1
-    dead = weakref.ref(y)
+    blocks = sys.getallocatedblocks()
     del y
-    assert dead() is None
+    assert blocks - sys.getallocatedblocks() > 100_000
 
 
 def test_a_chain_of_1000_ops_is_differentiated_twice():
@@ -419,22 +419,25 @@ def training_step(weights, x):
         w.grad = None
 
 
-def memory_growth(step, steps=200):
-    """How many blocks of memory a step leaves behind, on average, without the garbage collector.
+def memory_growth(step, steps=200, rounds=6):
+    """How many blocks of memory a step leaves behind, without the garbage collector: on average, in the best round.
 
-    Free lists, Python's and NumPy's, fill up at first: hence the steps to warm up.
+    The free lists of Python and NumPy fill up for some hundred steps; a leak goes on in every round.
     """
     gc.collect()
     gc.disable()
+    least = math.inf
     try:
-        for _ in range(steps):
-            step()
-        before = sys.getallocatedblocks()
-        for _ in range(steps):
-            step()
-        return (sys.getallocatedblocks() - before) / steps
+        for _ in range(rounds):
+            before = sys.getallocatedblocks()
+            for _ in range(steps):
+                step()
+            least = min(least, (sys.getallocatedblocks() - before) / steps)
+            if least < 0.1:
+                break
     finally:
         gc.enable()
+    return least
 
 
 @pytest.fixture
@@ -445,7 +448,7 @@ def weights(rng):
 
 def test_200_training_steps_without_the_garbage_collector_leave_memory_flat(weights, rng):
     x = Tensor(rng.standard_normal((4, 8)))
-    assert memory_growth(lambda: training_step(weights, x)) < 0.5  # one array that was kept would be a block a step
+    assert memory_growth(lambda: training_step(weights, x)) < 0.1  # one array that was kept would be a block a step
 
 
 def test_second_derivatives_by_grad_without_the_garbage_collector_leave_memory_flat():
@@ -455,7 +458,7 @@ def test_second_derivatives_by_grad_without_the_garbage_collector_leave_memory_f
         (g,) = autograd.grad((ops.exp(x) * x).sum(), x, create_graph=True)
         autograd.grad((g * g).sum(), x)
 
-    assert memory_growth(step) < 0.5
+    assert memory_growth(step) < 0.1
 
 
 def test_a_step_that_forgets_something_each_time_is_seen_to_grow(weights, rng):
@@ -658,9 +661,9 @@ def test_a_rule_of_a_variadic_op_may_keep_all_its_inputs():
         return tuple(g * y / x for x in xs)
 
     a, b, c = leaf(2.0), leaf(3.0), leaf(5.0)
-    ga, gb, gc = autograd.grad(op(a, b, c), [a, b, c], create_graph=True)
-    assert [ga.item(), gb.item(), gc.item()] == [15, 10, 6]
-    np.testing.assert_allclose(autograd.grad(ga, b)[0].item(), 5.0)
+    gs = autograd.grad(op(a, b, c), [a, b, c], create_graph=True)
+    assert [g.item() for g in gs] == [15, 10, 6]
+    np.testing.assert_allclose(autograd.grad(gs[0], b)[0].item(), 5.0)
 
 
 # ---------------------------------------------------------------- kernels

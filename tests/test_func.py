@@ -74,7 +74,10 @@ def test_keywords_are_handed_on():
 
 def test_the_gradient_of_a_function_that_ignores_its_argument_is_zero():
     assert grad(lambda x: numbers(1.0).sum())(numbers(1.0, 2.0)).tolist() == [0, 0]
-    assert [g.tolist() for g in grad(lambda a, b: (a * a).sum(), argnums=(0, 1))(numbers(1.0), numbers(2.0))] == [[2], [0]]
+    assert [g.tolist() for g in grad(lambda a, b: (a * a).sum(), argnums=(0, 1))(numbers(1.0), numbers(2.0))] == [
+        [2],
+        [0],
+    ]
 
 
 def test_a_function_whose_value_is_not_one_number_is_refused():
@@ -194,7 +197,16 @@ def test_results_at_the_top_level_require_no_grad():
     y, pull = vjp(cubic, x)
     value, g = value_and_grad(lambda x: (x * x).sum())(x)
     moved = jvp(cubic, (x,), (x,))
-    results = [y, pull(np.ones(3)), value, g, *moved, jacrev(cubic)(x), jacfwd(cubic)(x), hessian(lambda x: (x**3).sum())(x)]
+    results = [
+        y,
+        pull(np.ones(3)),
+        value,
+        g,
+        *moved,
+        jacrev(cubic)(x),
+        jacfwd(cubic)(x),
+        hessian(lambda x: (x**3).sum())(x),
+    ]
     assert not any(r.requires_grad for r in results)
     assert not x.requires_grad and x.grad is None
 

@@ -156,7 +156,9 @@ def test_inputs_of_which_none_requires_grad_are_refused_with_the_way_out(check):
 
 
 @pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
-@pytest.mark.parametrize(("answer", "kind"), [(None, "NoneType"), (2.0, "float"), ((), "tuple"), (np.ones(2), "ndarray")])
+@pytest.mark.parametrize(
+    ("answer", "kind"), [(None, "NoneType"), (2.0, "float"), ((), "tuple"), (np.ones(2), "ndarray")]
+)
 def test_a_function_that_answers_no_tensor_is_refused(check, answer, kind):
     with pytest.raises(TypeError, match=f"answers a Tensor, or a tuple of them: got {kind}"):
         check(lambda x: answer, leaf(2))

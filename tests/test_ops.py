@@ -1,4 +1,4 @@
-"""Every op against a plain reference and against differences, driven by the registries: a new op without a row fails."""
+"""Every op against a plain reference and against differences, driven by the registries: a new op needs a row here."""
 
 import itertools
 import math
@@ -48,7 +48,9 @@ def converted(sample, f):
 
 def in_dtype(sample, dtype):
     changed = converted(sample, lambda a: a.astype(dtype))
-    return Sample(changed.arrays, {**changed.params, "dtype": np.dtype(dtype)} if "dtype" in sample.params else changed.params)
+    return Sample(
+        changed.arrays, {**changed.params, "dtype": np.dtype(dtype)} if "dtype" in sample.params else changed.params
+    )
 
 
 def variables(sample):
@@ -112,7 +114,7 @@ def test_the_samples_of_an_elementwise_op_cover_no_axes_no_elements_and_broadcas
     assert any(set(row) == {()} for row in shapes), "a sample of numbers without axes is missing"
     assert any(0 in np.broadcast_shapes(*row) for row in shapes), "a sample without elements is missing"
     arity = OPS[name].arity
-    assert arity == 1 or name == "share" or any(len(set(row)) > 1 for row in shapes), "a sample that broadcasts is missing"
+    assert arity == 1 or any(len(set(row)) > 1 for row in shapes), "a sample that broadcasts is missing"
 
 
 @pytest.mark.parametrize("name", ["sum", "mean", "amax", "amin", "max", "min", "logsumexp", "softmax", "log_softmax"])
@@ -148,7 +150,7 @@ def test_first_and_second_derivatives_agree_with_differences(name):
     assert check_op(name) == len(samples_of(name))
 
 
-@pytest.mark.parametrize("name", ["eq", "argmax", "isfinite", "zeros_like", "logical_and", "share"])
+@pytest.mark.parametrize("name", sorted(VALUES.keys() - {"pick", "sgd_update", "adam_update", "rmsprop_update"}))
 def test_an_op_without_a_rule_answers_with_a_constant(name):
     for sample in samples_of(name):
         args, _ = variables(sample)
@@ -392,7 +394,9 @@ def test_dim_works_where_elements_are_moved(rng):
     assert [part.shape for part in x.split((1, 2), dim=1)] == [(2, 1), (2, 2)]
 
 
-@pytest.mark.parametrize("name", ["sum", "mean", "var", "amax", "amin", "max", "min", "argmax", "logsumexp", "softmax", "log_softmax"])
+@pytest.mark.parametrize(
+    "name", ["sum", "mean", "var", "amax", "amin", "max", "min", "argmax", "logsumexp", "softmax", "log_softmax"]
+)
 def test_a_negative_axis_counts_from_the_end(name, rng):
     x = Tensor(rng.standard_normal((2, 3, 4)))
     for axis in range(3):
@@ -451,8 +455,8 @@ def test_indexing_follows_numpy(rng):
     x = Tensor(a).requires_grad_()
     mask = a[..., 0] > 0
     keys = [
-        0, -1, slice(None, None, -2), (..., 1), (None, 0), (slice(1), [0, 2]), ([0, 0, 2], slice(None), 1), mask, (mask, 0), [],
-        np.array([[0, 1], [2, 2]]), (0, [1, 1], slice(2)), ([0, 1], [1, 1], [4, -5]),
+        0, -1, slice(None, None, -2), (..., 1), (None, 0), (slice(1), [0, 2]), ([0, 0, 2], slice(None), 1), [],
+        mask, (mask, 0), np.array([[0, 1], [2, 2]]), (0, [1, 1], slice(2)), ([0, 1], [1, 1], [4, -5]),
     ]  # fmt: skip
     for key in keys:
         y = x[key]
@@ -561,7 +565,13 @@ def test_a_tie_along_an_axis_gives_the_gradient_to_the_place_that_was_answered(f
 
 @pytest.mark.parametrize(
     ("f", "slope"),
-    [(ops.relu, 0.0), (ops.abs, 0.0), (ops.sign, 0.0), (lambda x: ops.clip(x, min=0.0), 1.0), (lambda x: ops.clip(x, max=0.0), 1.0)],
+    [
+        (ops.relu, 0.0),
+        (ops.abs, 0.0),
+        (ops.sign, 0.0),
+        (lambda x: ops.clip(x, min=0.0), 1.0),
+        (lambda x: ops.clip(x, max=0.0), 1.0),
+    ],
 )
 def test_the_slope_at_a_kink_is_the_declared_one(f, slope):
     assert gradient_at(f, [0.0])[0].tolist() == [slope]
@@ -685,7 +695,10 @@ def test_an_id_that_is_no_row_is_refused():
 
 
 def test_binary_cross_entropy_is_finite_at_certainty():
-    g, y = gradient_at(lambda v: ops.binary_cross_entropy(v, Tensor(np.array([1.0, 0.0, 0.0, 1.0])), reduction="none"), [1.0, 0.0, 1.0, 0.0])
+    g, y = gradient_at(
+        lambda v: ops.binary_cross_entropy(v, Tensor(np.array([1.0, 0.0, 0.0, 1.0])), reduction="none"),
+        [1.0, 0.0, 1.0, 0.0],
+    )
     assert y.tolist() == [0, 0, 100, 100]
     assert np.isfinite(g).all() and g[:2].tolist() == [0, 0]
     with pytest.raises(ValueError, match="from 0 to 1"):

@@ -649,6 +649,11 @@ def test_a_line_goes_from_start_to_final_and_stays():
     assert rates[0] == 1.0 and rates[4] == 0.2
 
 
+def test_a_line_may_go_from_the_whole_rate_to_none():
+    rates = rates_of(LinearLR(SGD([leaf(1.0)], lr=0.5), 1.0, 0.0, total_iters=2), 3)
+    assert rates == [[0.5], [0.25], [0.0], [0.0]]
+
+
 def test_steps_fall_by_a_factor_at_each_multiple():
     rates = [step_decay(step, start=1.0, step_size=2, gamma=0.5) for step in range(6)]
     assert rates == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
@@ -668,11 +673,13 @@ def test_steps_fall_by_a_factor_at_each_multiple():
         (lambda: warmup_cosine(0, peak=1, warmup_steps=0, total_steps=1, final=2), "peak must be finite and at least"),
         (lambda: warmup_cosine(0, peak=1, warmup_steps=0, total_steps=1, final=-1), "final must be finite"),
         (lambda: warmup_cosine(0, peak=math.nan, warmup_steps=0, total_steps=1), "peak must be finite"),
+        (lambda: warmup_cosine(0, peak=math.inf, warmup_steps=0, total_steps=1), "peak must be finite"),
         (lambda: linear(-1, start=1, final=0, total_steps=1), "step must be finite"),
         (lambda: linear(0, start=1, final=0, total_steps=0), "total_steps must be above 0: got 0"),
         (lambda: linear(0, start=-1, final=0, total_steps=1), "start must be finite"),
         (lambda: step_decay(0, start=1, step_size=0), "step_size must be above 0"),
         (lambda: step_decay(0, start=1, step_size=1, gamma=-1), "gamma must be finite"),
+        (lambda: step_decay(0, start=1, step_size=1, gamma=math.inf), "gamma must be finite"),
         (lambda: StepLR(SGD([leaf(1.0)]), 0), "step_size must be above 0"),
         (lambda: LinearLR(SGD([leaf(1.0)]), start_factor=0.0), "0 < start_factor <= 1"),
         (lambda: LinearLR(SGD([leaf(1.0)]), end_factor=1.5), "end_factor <= 1: got 0.33"),

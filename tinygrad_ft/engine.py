@@ -28,7 +28,7 @@ _FLOAT64 = np.dtype(np.float64)
 NONE_YET = object()
 RELEASED = object()  # stands where the kept arrays of a node were, once backward() has let them go
 
-OPS: dict[str, Op] = {}  # every op there is, by name: the tests and `tinygrad-ft ops` read it
+OPS: dict[str, Op] = {}  # the library's own ops by name: the tests and `tinygrad-ft ops` read it
 
 
 class _Mode(local):
@@ -240,12 +240,19 @@ ALIASES = {"dim": "axis", "keepdim": "keepdims"}
 
 def op(forward: Callable[..., Any]) -> Op:
     """Make an op of its value; give it a rule with `@name.vjp`. An op without a rule answers with a constant."""
-    return OPS.setdefault(forward.__name__, Op(forward))
+    return _listed(Op(forward))
 
 
 def elementwise(forward: Callable[..., Any]) -> Op:
     """An op whose every output element depends on one element of each input: it broadcasts, and it can be fused."""
-    return OPS.setdefault(forward.__name__, Op(forward, elementwise=True))
+    return _listed(Op(forward, elementwise=True))
+
+
+def _listed(made: Op) -> Op:
+    """The library's own ops are in OPS; a user's are not, who may call theirs what they like and define it again."""
+    if made.forward.__module__.startswith("tinygrad_ft."):
+        OPS[made.name] = made
+    return made
 
 
 def _shape(x: Any) -> Any:

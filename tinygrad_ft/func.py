@@ -90,7 +90,9 @@ def _gradients(ys: Any, variables: list[Any], gs: Any) -> tuple[Any, ...]:
     if not any(isinstance(y, Value) and y.node is not None for y in ys):
         return tuple(zeros_like(v.detach()) for v in variables)
     pairs = [(y, None if gs is None else g) for y, g in zip(ys, gs or ys, strict=True) if y.node is not None]
-    found = gradients.grad([y for y, _ in pairs], variables, [g for _, g in pairs], create_graph=True, allow_unused=True)
+    found = gradients.grad(
+        [y for y, _ in pairs], variables, [g for _, g in pairs], create_graph=True, allow_unused=True
+    )
     return tuple(zeros_like(v.detach()) if g is None else g for v, g in zip(variables, found, strict=True))
 
 

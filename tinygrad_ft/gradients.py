@@ -106,6 +106,8 @@ def _seed(y: Any, gradient: Any, graph: bool) -> tuple[Node, Any]:
                 ".sum() or .mean(), or pass the gradient with respect to it"
             )
         gradient = device_of(y.array).xp.ones_like(y.array)
+    if hasattr(gradient, "dtype") and not isinstance(gradient, Value):
+        gradient = device_of(y.array).xp.asarray(gradient)  # NumPy's own numbers are no arrays
     if type(_array(gradient)) not in DEVICES:
         raise TypeError(f"the gradient must be a Tensor or an array: got {type(gradient).__name__}")
     g = gradient if graph else _array(gradient)

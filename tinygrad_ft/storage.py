@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+from errno import EINVAL
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     """Write a file so that at every moment either the old or the new one is there, whole, even if the power fails.
 
     Raises:
-        OSError: if it cannot be written (no space, no permission, no folder); the old file is untouched.
+        OSError: if it cannot be written (no space, no permission, no folder, a device); the old file is untouched.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # a rename would put a file in the place of /dev/null
+        raise OSError(EINVAL, "is no regular file, so it cannot be written whole or not at all", str(path))
     data = content.encode() if isinstance(content, str) else content
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
@@ -27,23 +31,28 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            unfinished.unlink()
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from None  # the name that the caller knows
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself must reach the disk
-    finally:
-        os.close(folder)
+    if hasattr(os, "O_DIRECTORY"):  # Windows cannot open a folder
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the rename itself must reach the disk
+        finally:
+            os.close(folder)
 
 
 def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write named Tensors or arrays as a safetensors file, atomically.
 
     Raises:
-        TypeError: if something in it is neither a Tensor nor an array.
+        TypeError: if something in it is neither a Tensor nor an array, or its dtype has no place in such a file.
         OSError: if the file cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save as to_bytes
 
     arrays = {}
@@ -52,7 +61,11 @@ def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
         if not isinstance(array, np.ndarray):
             raise TypeError(f"save takes named Tensors or arrays: {name!r} is {type(value).__name__}")
         arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
-    write_atomically(path, to_bytes(arrays))
+    try:
+        data = to_bytes(arrays)
+    except SafetensorError as error:
+        raise TypeError(f"save: {error}") from None
+    write_atomically(path, data)
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -68,7 +81,9 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     data = Path(path).read_bytes()
     try:
         return {name: Tensor(array) for name, array in from_bytes(data).items()}
-    except (SafetensorError, KeyError) as error:
+    except KeyError as error:
+        raise ValueError(f"{path} holds numbers of type {error.args[0]}, which NumPy does not have") from None
+    except SafetensorError as error:
         raise ValueError(
             f"{path} is not a whole safetensors file ({error}); it may have been cut off: get it again"
         ) from None

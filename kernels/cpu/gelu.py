@@ -31,7 +31,8 @@ def _gelu_slope(x: Any, y: Any) -> None:
 
 
 def _applies(x: Any, *, approximate: str) -> bool:
-    return bool(approximate == "none" and x.dtype == np.float32 and x.size >= THRESHOLD and x.flags.c_contiguous)
+    plain = isinstance(x, np.ndarray) and x.dtype == np.float32 and x.flags.c_contiguous  # not a Python number
+    return bool(approximate == "none" and plain and x.size >= THRESHOLD)
 
 
 def _one_pass(loop: Any, x: Any) -> Any:

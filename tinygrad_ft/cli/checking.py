@@ -7,6 +7,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+from tinygrad_ft.cli.training import at_least
 from tinygrad_ft.engine import OPS
 from tinygrad_ft.ops.composed import COMPOSED
 
@@ -28,7 +29,9 @@ def add_commands(commands: Any) -> None:
         epilog="example: tinygrad-ft gradcheck softmax matmul",
     )
     check.add_argument("names", nargs="*", metavar="OP", help="only these (default: all)")
-    check.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, other inputs (default 0)")
+    check.add_argument(
+        "--seed", type=at_least(0), default=0, metavar="S", help="another seed, other inputs (default 0)"
+    )
     check.set_defaults(run=_gradcheck)
 
 

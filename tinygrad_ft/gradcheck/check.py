@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ft.gradients import grad
 from tinygrad_ft.engine import Value
+from tinygrad_ft.gradients import grad
 from tinygrad_ft.ops.arithmetic import zeros_like
 from tinygrad_ft.tensor import Tensor, tensor
 

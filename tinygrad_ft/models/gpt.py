@@ -116,9 +116,11 @@ class GPT(nn.Module):
 def _drawn(logits: Any, temperature: float, top_k: int | None, rng: np.random.Generator) -> int:
     if temperature == 0:
         return int(logits.argmax())
+    with np.errstate(over="ignore"):  # a tiny temperature sends all but the likeliest to -inf, which is what it means
+        z = (logits - logits.max()) / temperature
     if top_k is not None and top_k < len(logits):
-        logits = np.where(logits < np.sort(logits)[-top_k], -np.inf, logits)
-    return int(rng.choice(len(logits), p=ops.softmax(logits / temperature)))
+        z = np.where(logits < np.sort(logits)[-top_k], -np.inf, z)
+    return int(rng.choice(len(logits), p=ops.softmax(z)))
 
 
 def loss_of(model: GPT, ids: Any, targets: Any) -> Any:

@@ -10,8 +10,7 @@ from tinygrad_ft import ops
 from tinygrad_ft.nn import init
 from tinygrad_ft.nn.layers import Dropout, LayerNorm, Linear
 from tinygrad_ft.nn.module import Module, Parameter
-
-Rng = np.random.Generator | None
+from tinygrad_ft.ops.random import Rng
 
 
 class MultiheadAttention(Module):
@@ -25,7 +24,7 @@ class MultiheadAttention(Module):
 
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, *, rng: Rng = None):
         super().__init__()
-        if num_heads < 1 or embed_dim % num_heads:
+        if num_heads < 1 or embed_dim < 1 or embed_dim % num_heads:
             raise ValueError(f"embed_dim must be a multiple of num_heads: got {embed_dim} and {num_heads}")
         self.embed_dim, self.num_heads, self.dropout, self.rng = embed_dim, num_heads, dropout, rng
         self.in_proj_weight = Parameter(np.empty((3 * embed_dim, embed_dim), np.float32))
@@ -49,9 +48,12 @@ class MultiheadAttention(Module):
 
         Args:
             key, value: as query unless given.
-            attn_mask: booleans that say where a position may look, or numbers to be added, broadcasting to
-                (batch, num_heads, n, m).
+            attn_mask: booleans that say where a position may look (as in `scaled_dot_product_attention`, where PyTorch's
+                layer of this name means the opposite), or numbers to be added, broadcasting to (batch, num_heads, n, m).
             is_causal: position i looks at positions 0 to i only.
+
+        Raises:
+            ValueError: if query, key and value are not of those shapes.
         """
         q, k, v = self._projected(query, key, value)
         rate = self.dropout if self.training else 0.0
@@ -67,6 +69,12 @@ class MultiheadAttention(Module):
 
     def _projected(self, query: Any, key: Any, value: Any) -> list[Any]:
         """q, k and v as (batch, heads, positions, width): one product for all three where they come from the same x."""
+        for name, x in (("query", query), ("key", key), ("value", value)):
+            if x is not None and (x.ndim != 3 or x.shape[0] != query.shape[0] or x.shape[2] != self.embed_dim):
+                raise ValueError(
+                    f"{name} needs shape (batch, positions, {self.embed_dim}), the batch as the query's: got "
+                    f"{tuple(x.shape)} with query {tuple(query.shape)}"
+                )
         sizes = (self.embed_dim,) * 3
         if key is None and value is None:
             parts = ops.split(ops.linear(query, self.in_proj_weight, self.in_proj_bias), sizes=sizes, axis=-1)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from math import prod, sqrt
 from typing import Any
 
-import numpy as np
-
-from tinygrad_ft.ops.random import generator
+from tinygrad_ft.ops.random import Rng, generator
 from tinygrad_ft.tensor import Tensor
 
-Rng = np.random.Generator | None
 GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3.0, "relu": sqrt(2.0)}
 
 

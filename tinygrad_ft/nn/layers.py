@@ -10,8 +10,7 @@ import numpy as np
 from tinygrad_ft import ops
 from tinygrad_ft.nn import init
 from tinygrad_ft.nn.module import Module, Parameter
-
-Rng = np.random.Generator | None
+from tinygrad_ft.ops.random import Rng
 
 
 class Linear(Module):
@@ -147,6 +146,11 @@ class Sequential(Module):
             if not isinstance(module, Module):
                 raise TypeError(f"Sequential is made of Modules: item {i} is {type(module).__name__}")
             setattr(self, str(i), module)
+
+    def append(self, module: Module) -> Any:
+        """Add a module at the end; returns self."""
+        setattr(self, str(len(self)), module)
+        return self
 
     def __iter__(self) -> Iterator[Module]:
         return (module for _, module in self.named_children())

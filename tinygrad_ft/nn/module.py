@@ -22,11 +22,9 @@ class Parameter(Tensor):
 class Module:
     """A part of a model. Subclasses assign Parameters and Modules to attributes, and define `forward`."""
 
-    training: bool
-
-    def __init__(self) -> None:
-        self.training = True
-        self._buffers: set[str] = set()
+    # Defaults of the class, so that a subclass which forgets super().__init__() works all the same.
+    training: bool = True
+    _buffers: frozenset[str] = frozenset()
 
     def forward(self, *inputs: Any, **params: Any) -> Any:
         """What the module computes; called as module(...)."""
@@ -39,7 +37,7 @@ class Module:
     def register_buffer(self, name: str, tensor: Tensor) -> None:
         """Make a constant part of the state: saved and loaded with the parameters, but not trained."""
         setattr(self, name, tensor)
-        self._buffers.add(name)
+        self._buffers |= {name}
 
     # finding things
 
@@ -147,6 +145,8 @@ class Module:
             if moved.dtype.kind == t.dtype.kind:
                 trained, t.array, t.node = t.requires_grad, moved.array, None
                 t.requires_grad_(trained)
+            elif t.dtype.kind == "f":
+                raise TypeError(f"a module's numbers can become floating-point ones only: got {target}")
         return self
 
     def apply(self, f: Callable[[Module], Any]) -> Any:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from math import inf, isfinite
 from typing import Any
 
+import numpy as np
+
 from tinygrad_ft.engine import Value
 from tinygrad_ft.tensor import Tensor, tensor
 
@@ -27,7 +29,7 @@ def clip_grad_norm_(
     given: Iterable[Any] = [parameters] if isinstance(parameters, Value) else parameters
     grads = [p.grad.array for p in given if p.grad is not None]
     if norm_type == inf:
-        total = max((float(abs(g).max()) for g in grads), default=0.0)
+        total = float(np.max([abs(g).max(initial=0.0) for g in grads], initial=0.0))  # Python's max would lose a NaN
     elif norm_type == 2.0:  # a dot product reads each gradient once and makes no temporary
         total = sum(float(g.ravel() @ g.ravel()) for g in grads) ** 0.5
     else:
@@ -38,7 +40,7 @@ def clip_grad_norm_(
     if scale < 1.0 or total != total:
         for g in grads:
             g *= scale
-    return tensor(total)
+    return tensor(total, dtype=np.result_type(np.float32, *(g.dtype for g in grads)))
 
 
 def clip_grad_value_(parameters: Any, clip_value: float) -> None:

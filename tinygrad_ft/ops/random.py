@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
 from tinygrad_ft.engine import Array
 from tinygrad_ft.ops.composed import composed
 
-# Philox counts instead of shuffling a state: a position in the stream can be written down, and gone back to.
-_default = np.random.Generator(np.random.Philox(0))
+Rng: TypeAlias = "np.random.Generator | None"  # a string: merely naming it would import numpy.random, 15 ms
+
+_default: Rng = None
+
+
+def generator(rng: Rng = None) -> np.random.Generator:
+    """The generator that was passed, or the process's own if none was."""
+    return rng or _default or manual_seed(0)
 
 
 def manual_seed(seed: int) -> np.random.Generator:
     """Start the process's generator anew from a seed, and return it."""
     global _default
+    # Philox counts instead of shuffling a state: a position in the stream can be written down, and gone back to
     _default = np.random.Generator(np.random.Philox(seed))
     return _default
 
 
-def generator(rng: np.random.Generator | None = None) -> np.random.Generator:
-    """The generator that was passed, or the process's own if none was."""
-    return _default if rng is None else rng
-
-
 @composed
-def dropout(x: Array, p: float = 0.5, training: bool = True, *, rng: np.random.Generator | None = None) -> Array:
+def dropout(x: Array, p: float = 0.5, training: bool = True, *, rng: Rng = None) -> Array:
     """Each element of x set to 0 with chance p, the others divided by 1 - p to keep the mean; x itself in evaluation.
 
     Source: Srivastava et al., "Dropout", 2014, section 10 (the inverted form).

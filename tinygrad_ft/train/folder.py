@@ -20,14 +20,20 @@ class RunFolder:
 
     def __init__(self, path: Path, config: dict[str, Any]):
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise FileExistsError(f"{path} is a file, where a folder for the results was needed") from None
         storage.write_atomically(path / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         self._metrics: TextIO = open(path / "metrics.jsonl", "w", encoding="utf-8")  # noqa: SIM115 (open as long as the run)
 
     def note(self, record: dict[str, float]) -> None:
         """Add a line to metrics.jsonl; it is on its way to the disk when this returns."""
-        self._metrics.write(json.dumps(record) + "\n")
-        self._metrics.flush()
+        try:
+            self._metrics.write(json.dumps(record) + "\n")
+            self._metrics.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._metrics.name) from None
 
     def keep_weights(self, model: nn.Module) -> None:
         """Write model.safetensors, atomically."""
@@ -43,8 +49,9 @@ class RunFolder:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The records in a run's metrics.jsonl, oldest first."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """The records in a run's metrics.jsonl, oldest first; a last line that was cut off, as on a full disk, is left out."""
+    whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -66,7 +73,9 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         kind, make_config = MODELS[config["model"]["kind"]]
         sizes = {name: value for name, value in config["model"].items() if name != "kind"}
         model: nn.Module = kind(make_config(**sizes))
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
+        raise ValueError(f"{path / 'config.json'} does not describe a model of ours: no {error}") from None
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path / 'config.json'} does not describe a model of ours: {error}") from None
     state = storage.load(path / "model.safetensors")
     try:

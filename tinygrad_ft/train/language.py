@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ft.gradients import no_grad
 from tinygrad_ft.data import CharTokenizer, token_batches, token_windows
+from tinygrad_ft.gradients import no_grad
 from tinygrad_ft.models import GPT, GPTConfig
 from tinygrad_ft.models.gpt import loss_of
 from tinygrad_ft.optim import AdamW
@@ -64,7 +64,7 @@ def train_transformer(text: str, *, recipe: Recipe, seed: int, out: Path, source
     tokens = tokenizer.encode(text)
     cut = int(0.9 * len(tokens))
     training, validation = tokens[:cut], tokens[cut:]
-    least = 10 * (recipe.context + 1)
+    least = 10 * recipe.context + 1
     if len(validation) <= recipe.context:
         raise ValueError(
             f"the text has {len(text)} characters, but a context of {recipe.context} needs {least}: give a longer one"
@@ -89,7 +89,7 @@ def train_transformer(text: str, *, recipe: Recipe, seed: int, out: Path, source
             "text": source,
         },
     )
-    prompt = tokenizer.encode("\n" if "\n" in tokenizer.characters else text[:1])
+    prompt = tokenizer.encode(_beginning(tokenizer))
 
     def sample() -> str:
         ids = model.generate(prompt, 200, temperature=0.8, rng=np.random.default_rng(seed))
@@ -128,12 +128,21 @@ def continue_text(
     """The prompt and what a trained model writes after it.
 
     Raises:
-        ValueError: if the prompt has a character that the model has never seen; the message names it.
+        ValueError: if the prompt has a character that the model has never seen; the message names it. If the config has
+            no tokenizer, or one that knows more or fewer characters than the model.
     """
-    tokenizer = CharTokenizer.from_dict(config["tokenizer"])
-    ids = tokenizer.encode(prompt or "\n")
+    saved = config.get("tokenizer")
+    tokenizer = CharTokenizer.from_dict(saved if isinstance(saved, dict) else {"type": saved})
+    if tokenizer.vocab_size != model.config.vocabulary:
+        raise ValueError(f"a tokenizer of {tokenizer.vocab_size} characters for a model of {model.config.vocabulary}")
+    ids = tokenizer.encode(prompt or _beginning(tokenizer))
     written = model.generate(ids, tokens, temperature=temperature, top_k=top_k, rng=np.random.default_rng(seed))
     return tokenizer.decode(written if prompt else written[1:])
+
+
+def _beginning(tokenizer: CharTokenizer) -> str:
+    """What text is written after if nothing else is asked for: a new line, if the model has seen one."""
+    return "\n" if "\n" in tokenizer.characters else tokenizer.characters[0]
 
 
 __all__ = ["RECIPES", "Recipe", "continue_text", "mean_loss", "train_transformer"]

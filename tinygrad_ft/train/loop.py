@@ -21,7 +21,7 @@ class Journal(Protocol):
     """Where a run tells what happens to it."""
 
     def evaluated(self, record: Record) -> None:
-        """The model was evaluated: a moment to keep its weights."""
+        """The model was evaluated, and still is in evaluation mode: a moment to keep its weights."""
 
     def stepped(self, record: Record) -> None:
         """A step was taken; the record has step, train_loss, lr, examples_per_second, and val_* where evaluated."""
@@ -50,37 +50,43 @@ def fit(
         max_norm: gradients are scaled down to this length together.
 
     Raises:
-        Diverged: if the loss of a step, or its gradient's length, is not finite; the step is not taken.
+        Diverged: if the loss of a step, its gradient's length, or a measure of an evaluation is not finite. The step is
+            not taken, the evaluation not told: what was kept is from before.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    journal.evaluated({"step": 0, **_evaluated(model, evaluate, False)})
+    _evaluate(model, evaluate, False, {"step": 0}, journal)
     for step, (inputs, targets) in zip(range(1, steps + 1), batches, strict=False):
         started = perf_counter()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step - 1)
         optimizer.zero_grad()
         loss = loss_of(model, inputs, targets)
-        if not isfinite(loss.item()):
-            raise Diverged(f"the loss became {loss.item()} at step {step}; a smaller learning rate may help")
+        _require_finite("the loss", loss.item(), step)
         loss.backward()
         if max_norm is not None:
-            length = nn.utils.clip_grad_norm_(parameters, max_norm).item()
-            if not isfinite(length):
-                raise Diverged(
-                    f"the gradient's length became {length} at step {step}; a smaller learning rate may help"
-                )
+            _require_finite("the gradient's length", nn.utils.clip_grad_norm_(parameters, max_norm).item(), step)
         optimizer.step()
         record = {"step": step, "train_loss": loss.item(), "lr": learning_rate(step - 1)}
         record["examples_per_second"] = len(inputs) / (perf_counter() - started)
         if step % evaluate_every == 0 or step == steps:
-            record |= _evaluated(model, evaluate, step == steps)
-            journal.evaluated(record)
+            _evaluate(model, evaluate, step == steps, record, journal)
         journal.stepped(record)
 
 
-def _evaluated(model: nn.Module, evaluate: Callable[[bool], Record], last: bool) -> Record:
+def _evaluate(
+    model: nn.Module, evaluate: Callable[[bool], Record], last: bool, record: Record, journal: Journal
+) -> None:
     model.eval()
     try:
-        return evaluate(last)
+        measures = evaluate(last)
+        for name, value in measures.items():
+            _require_finite(name, value, int(record["step"]))
+        record |= measures
+        journal.evaluated(record)
     finally:
         model.train()
+
+
+def _require_finite(what: str, value: float, step: int) -> None:
+    if not isfinite(value):
+        raise Diverged(f"{what} became {value} at step {step}; a smaller learning rate may help")

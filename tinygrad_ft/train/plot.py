@@ -44,7 +44,7 @@ def plot_loss(records: Sequence[dict[str, float]], path: Path, *, title: str) ->
         )
     axes.set_xlabel("optimiser steps")
     axes.set_ylabel("cross-entropy (nats)")
-    axes.set_title(title)
+    axes.set_title(title, parse_math=False)  # a folder's name may have dollars in it
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     picture = BytesIO()

@@ -56,9 +56,13 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.close()
-        self.folder.close()
         path: Path = self.folder.path
-        plot_loss(read_metrics(path / "metrics.jsonl"), path / "loss.png", title=path.name)
+        try:
+            self.folder.close()
+            plot_loss(read_metrics(path / "metrics.jsonl"), path / "loss.png", title=path.resolve().name)
+        except OSError:
+            if error is None:  # else what ended the run is the thing to tell: a full disk spoils the picture too
+                raise
 
 
 def _indented(text: str) -> str:
