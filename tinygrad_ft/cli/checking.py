@@ -43,10 +43,10 @@ def _chosen(names: list[str], known: list[str]) -> list[str]:
 
 
 def _place(function: Any) -> str:
-    """Where a function is written: file:line, the file as seen from the package."""
+    """Where a function is written: file:line, the file as seen from beside the package."""
     function = inspect.unwrap(function)
     path = Path(inspect.getsourcefile(function) or "?").resolve()
-    path = path.relative_to(PACKAGE) if path.is_relative_to(PACKAGE) else path.relative_to(path.parents[2])
+    path = path.relative_to(PACKAGE.parent) if path.is_relative_to(PACKAGE.parent) else path
     return f"{path}:{inspect.getsourcelines(function)[1]}"
 
 

@@ -97,23 +97,30 @@ class GPT(nn.Module):
             prompt: token ids, at least one; only the last `context` of them are seen.
             temperature: logits are divided by it; 0 always takes the likeliest token.
             top_k: draw from the k likeliest only.
+
+        Raises:
+            ValueError: if the prompt is empty, a number is out of its range, or the model's answer is not finite.
         """
         if len(prompt) == 0:
             raise ValueError("generate needs a prompt of at least one token")
-        if temperature < 0 or (top_k is not None and top_k < 1):
+        if not temperature >= 0 or (top_k is not None and top_k < 1):
             raise ValueError(f"generate needs temperature >= 0 and top_k >= 1: got {temperature} and {top_k}")
         was_training = self.training
         self.eval()
         ids = np.asarray(prompt, dtype=np.int64)
-        with no_grad():
-            for _ in range(tokens):
-                logits = self(Tensor(ids[None, -self.config.context :])).array[0, -1].astype(np.float64)
-                ids = np.append(ids, _drawn(logits, temperature, top_k, rng))
-        self.train(was_training)
+        try:
+            with no_grad():
+                for _ in range(tokens):
+                    logits = self(Tensor(ids[None, -self.config.context :])).array[0, -1].astype(np.float64)
+                    ids = np.append(ids, _drawn(logits, temperature, top_k, rng))
+        finally:
+            self.train(was_training)
         return ids
 
 
 def _drawn(logits: Any, temperature: float, top_k: int | None, rng: np.random.Generator) -> int:
+    if not np.isfinite(logits).all():
+        raise ValueError("the model's logits are not finite, so nothing can be drawn: its weights have gone bad")
     if temperature == 0:
         return int(logits.argmax())
     with np.errstate(over="ignore"):  # a tiny temperature sends all but the likeliest to -inf, which is what it means

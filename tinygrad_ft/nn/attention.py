@@ -48,8 +48,8 @@ class MultiheadAttention(Module):
 
         Args:
             key, value: as query unless given.
-            attn_mask: booleans that say where a position may look (as in `scaled_dot_product_attention`, where PyTorch's
-                layer of this name means the opposite), or numbers to be added, broadcasting to (batch, num_heads, n, m).
+            attn_mask: booleans that say where a position may look (PyTorch's layer of this name means the opposite, its
+                `scaled_dot_product_attention` the same), or numbers to be added; broadcasts to (batch, heads, n, m).
             is_causal: position i looks at positions 0 to i only.
 
         Raises:

@@ -78,7 +78,7 @@ def cross_entropy(
     Shapes: input (classes,), (n, classes) or (n, classes, d1, ...) logits; target the same without the classes axis,
     integers, or the same shape as input, probabilities; weight (classes,).
     Args:
-        ignore_index: examples with this class count for nothing, nor in the mean.
+        ignore_index: examples with this class count for nothing, nor in the mean; the mean of none is NaN.
         label_smoothing: share of the target that is spread evenly over all classes.
     Raises:
         IndexError: if a target is neither a class nor ignore_index.

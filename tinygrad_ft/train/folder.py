@@ -49,7 +49,7 @@ class RunFolder:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The records in a run's metrics.jsonl, oldest first; a last line that was cut off, as on a full disk, is left out."""
+    """The records in a run's metrics.jsonl, oldest first, without a last line that a full disk has cut off."""
     whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
     return [json.loads(line) for line in whole.splitlines()]
 

@@ -1,0 +1,59 @@
+"""Samples for the ops of nets: normalisation, attention, losses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_ft.gradcheck.samples.base import Sample, Samples, normal, of, positive, unit
+
+_C, _W = (4, 3), (5, 3)
+SAMPLES: Samples = {
+    "normalise": of(
+        lambda rng: Sample((normal(rng, 3, 4),)),
+        lambda rng: Sample((normal(rng, 2, 3, 2),), {"axes": 2, "eps": 1e-2}),
+        lambda rng: Sample((normal(rng, 0, 4),)),
+    ),
+    "layer_norm": of(
+        lambda rng: Sample((normal(rng, 3, 4), 4, normal(rng, 4), normal(rng, 4))),
+        lambda rng: Sample((normal(rng, 2, 2, 3), (2, 3), normal(rng, 2, 3))),
+        lambda rng: Sample((normal(rng, 3, 4), (4,))),
+    ),
+    "attention": of(
+        lambda rng: Sample(
+            (normal(rng, 2, 3, 4), normal(rng, 2, 3, 4), normal(rng, 2, 3, 2), None), {"causal": True, "scale": 0.5}
+        ),
+        lambda rng: Sample((normal(rng, 3, 2), normal(rng, 4, 2), normal(rng, 4, 2), normal(rng, 3, 4))),
+        lambda rng: Sample((normal(rng, 0, 2), normal(rng, 4, 2), normal(rng, 4, 2), None)),
+    ),
+    "scaled_dot_product_attention": of(
+        lambda rng: Sample((normal(rng, 2, 3, 4), normal(rng, 2, 3, 4), normal(rng, 2, 3, 4)), {"is_causal": True}),
+        lambda rng: Sample((normal(rng, 3, 2), normal(rng, 4, 2), normal(rng, 4, 2), rng.random((3, 4)) < 0.7)),
+    ),
+    "dropout": of(
+        lambda rng: Sample((normal(rng, 3, 4),), {"training": False}), lambda rng: Sample((normal(rng),), {"p": 0.0})
+    ),
+    "cross_entropy_rows": of(lambda rng: Sample((normal(rng, *_C), np.array([0, 2, 2, 1])))),
+    "less_onehot": of(lambda rng: Sample((normal(rng, *_C), np.array([0, 2, 2, 1])))),
+    "cross_entropy": of(
+        lambda rng: Sample((normal(rng, *_C), np.array([0, 2, -100, 1]))),
+        lambda rng: Sample((normal(rng, 3), np.array(1))),
+        lambda rng: Sample(
+            (normal(rng, 2, 3, 2), np.array([[0, 2], [1, 1]]), positive(rng, 3)), {"label_smoothing": 0.1}
+        ),
+        lambda rng: Sample((normal(rng, *_C), unit(rng, *_C)), {"reduction": "sum"}),
+        lambda rng: Sample((normal(rng, *_C), np.array([0, 2, 2, 1])), {"reduction": "none"}),
+    ),
+    "mse_loss": of(
+        lambda rng: Sample((normal(rng, 3, 2), normal(rng, 3, 2))),
+        lambda rng: Sample((normal(rng), normal(rng)), {"reduction": "sum"}),
+    ),
+    "bce_of_chances": of(lambda rng: Sample((unit(rng, 3, 2), unit(rng, 3, 2)))),
+    "binary_cross_entropy": of(
+        lambda rng: Sample((unit(rng, 3, 2), unit(rng, 3, 2))),
+        lambda rng: Sample((unit(rng), unit(rng), positive(rng)), {"reduction": "sum"}),
+    ),
+    "binary_cross_entropy_with_logits": of(
+        lambda rng: Sample((normal(rng, 3, 2), unit(rng, 3, 2))),
+        lambda rng: Sample((normal(rng, 3, 2), unit(rng, 3, 2)), {"pos_weight": positive(rng, 2), "reduction": "none"}),
+    ),
+}

@@ -1,0 +1,32 @@
+"""Samples for the ops that reduce."""
+
+from __future__ import annotations
+
+from tinygrad_ft.gradcheck.samples.base import Sample, Samples, along_axes, normal, of, unit
+
+SAMPLES: Samples = {
+    "sum": along_axes(),
+    "mean": along_axes(),
+    "var": of(
+        lambda rng: Sample((normal(rng, 3, 4),), {"axis": 0}),
+        lambda rng: Sample((normal(rng, 2, 3),), {"correction": 0}),
+        lambda rng: Sample((normal(rng),), {"correction": 0}),
+        lambda rng: Sample((normal(rng, 2, 3, 2),), {"axis": (0, 2), "keepdims": True}),
+    ),
+    "std": lambda rng: [Sample((normal(rng, 3, 4),), {"axis": 0}), Sample((normal(rng, 5),))],
+    "amax": along_axes(),
+    "amin": along_axes(),
+    "max": along_axes(whole=False),
+    "min": along_axes(whole=False),
+    "logsumexp": along_axes(),
+    "softmax": along_axes(whole=False),
+    "log_softmax": along_axes(whole=False),
+    "softmax_grad": of(
+        lambda rng: Sample((normal(rng, 3, 4), unit(rng, 3, 4)), {"axis": 0}),
+        lambda rng: Sample((normal(rng), unit(rng))),
+    ),
+    "sum_to": of(
+        lambda rng: Sample((normal(rng, 2, 3, 4),), {"shape": (3, 1)}),
+        lambda rng: Sample((normal(rng, 2, 3),), {"shape": ()}),
+    ),
+}
