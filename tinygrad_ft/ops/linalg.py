@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from tinygrad_ft.engine import Array, op
-from tinygrad_ft.ops.shape import getitem, reshape, transpose, unsqueeze
+from tinygrad_ft.ops.shape import reshape, transpose, unsqueeze
 
 
 @op
@@ -24,7 +25,7 @@ def matmul(xp: Any, a: Array, b: Array) -> Array:
             "transpose."
         )
     if a.ndim > 2 and b.ndim == 2:  # one large product instead of a batch of small ones
-        return xp.matmul(a.reshape(-1, rows), b).reshape(*a.shape[:-1], b.shape[-1])
+        return xp.matmul(a.reshape(prod(a.shape[:-1]), rows), b).reshape(*a.shape[:-1], b.shape[-1])
     try:
         return xp.matmul(a, b)
     except ValueError:
@@ -44,7 +45,8 @@ def matmul_vjp(g: Array, a: Array, b: Array) -> tuple[Any, ...]:
         return lambda: unsqueeze(g, -1) * b, lambda: matmul(transpose(a), unsqueeze(g, -1))[..., 0]
     if a.ndim > 2 and b.ndim == 2:
         n, m = b.shape
-        gb = lambda: matmul(transpose(reshape(a, (-1, n))), reshape(g, (-1, m)))  # noqa: E731
+        rows = prod(a.shape[:-1])
+        gb = lambda: matmul(transpose(reshape(a, (rows, n))), reshape(g, (rows, m)))  # noqa: E731
     else:
         gb = lambda: matmul(transpose(a), g)  # noqa: E731
     return lambda: matmul(g, transpose(b)), gb
@@ -62,7 +64,7 @@ def linear(xp: Any, x: Array, weight: Array, bias: Array) -> Array:
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"linear needs bias (outputs,): got {bias.shape} with weight {weight.shape}")
-    y = xp.matmul(x.reshape(-1, x.shape[-1]), weight.T)
+    y = xp.matmul(x.reshape(prod(x.shape[:-1]), x.shape[-1]), weight.T)
     if bias is not None:
         y = xp.add(y, bias, out=y) if y.dtype == bias.dtype else y + bias
     return y.reshape(*x.shape[:-1], weight.shape[0])
@@ -72,10 +74,11 @@ def linear(xp: Any, x: Array, weight: Array, bias: Array) -> Array:
 def linear_vjp(g: Array, x: Array, weight: Array) -> tuple[Any, ...]:
     """dy = dx W^T + x dW^T + db."""
     outputs, inputs = weight.shape
-    rows = reshape(g, (-1, outputs))
+    n = prod(x.shape[:-1])
+    rows = reshape(g, (n, outputs))
     return (
         lambda: reshape(matmul(rows, weight), x.shape),
-        lambda: matmul(transpose(rows), reshape(x, (-1, inputs))),
+        lambda: matmul(transpose(rows), reshape(x, (n, inputs))),
         rows,
     )
 
@@ -111,7 +114,8 @@ def sum_rows(xp: Any, g: Array, ids: Array, *, rows: int) -> Array:
     y = xp.zeros((rows, width), dtype=g.dtype)
     if g.size == 0:
         return y
-    # A sort and one pass: 5 times faster than np.add.at on rows of 128 (benchmarks/sum_rows is not kept; see CHANGELOG)
+    # A sort and one pass. Against np.add.at: 5 times as fast for 768 ids into 65 rows of 128, 0.8 for 16,000 into
+    # 10,000 rows of 16 (NumPy 2.4, 2 cores).
     order = xp.argsort(ids.reshape(-1), kind="stable")
     sorted_ids = ids.reshape(-1)[order]
     starts = xp.flatnonzero(xp.concatenate([xp.ones(1, dtype=bool), sorted_ids[1:] != sorted_ids[:-1]]))
@@ -123,6 +127,3 @@ def sum_rows(xp: Any, g: Array, ids: Array, *, rows: int) -> Array:
 def sum_rows_vjp(h: Array, ids: Array) -> tuple[Any, ...]:
     """Each g went to one row."""
     return embedding(ids, h), None
-
-
-__all__ = ["embedding", "getitem", "linear", "matmul", "sum_rows"]

@@ -52,6 +52,8 @@ def of(*calls: Callable[[Rng], Sample]) -> Callable[[Rng], list[Sample]]:
 def along_axes(
     domain: Any = normal, whole: bool = True, empty: bool = True, **params: Any
 ) -> Callable[[Rng], list[Sample]]:
+    """Samples for a function that reduces: along one axis, over all if `whole`, with no rows if `empty`."""
+
     def samples(rng: Rng) -> list[Sample]:
         found = [
             Sample((domain(rng, 3, 4),), {**params, "axis": 0}),
