@@ -10,7 +10,9 @@ from typing import Any
 
 def add_commands(commands: Any) -> None:
     """Add train and sample."""
-    train = commands.add_parser("train", help="train a model from scratch")
+    train = commands.add_parser(
+        "train", help="train a model from scratch", epilog="example: tinygrad-ft train transformer --steps 300"
+    )
     kinds = train.add_subparsers(title="models", required=True, metavar="MODEL")
     _add_transformer(kinds)
     _add_mlp(kinds)

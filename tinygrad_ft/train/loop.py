@@ -7,6 +7,8 @@ from math import isfinite
 from time import perf_counter
 from typing import Any, Protocol
 
+import numpy as np
+
 from tinygrad_ft import nn
 from tinygrad_ft.optim import Optimizer
 
@@ -27,6 +29,7 @@ class Journal(Protocol):
         """A step was taken; the record has step, train_loss, lr, examples_per_second, and val_* where evaluated."""
 
 
+@np.errstate(all="ignore")  # where numbers end, it says so itself
 def fit(
     model: nn.Module,
     loss_of: Callable[[Any, Any, Any], Any],

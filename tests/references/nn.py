@@ -1,0 +1,121 @@
+"""Nets, by other means."""
+
+import math
+
+import numpy as np
+
+from references.elementwise import logistic
+from references.reduce import variance
+from references.ways import each, meetings, normalising
+
+
+def bce_number(x, t):
+    floor = lambda z: -100.0 if z == 0 else max(math.log(z), -100.0)  # noqa: E731
+    return -t * floor(x) - (1 - t) * floor(1 - x)
+
+
+def normalise(x, axes=1, eps=1e-5):
+    last = tuple(range(x.ndim - axes, x.ndim))
+    y, r = np.empty(x.shape), np.empty(tuple(1 if i in last else n for i, n in enumerate(x.shape)))
+    for place, numbers in meetings(x, last).items():
+        r[place] = (variance(numbers, 0) + eps) ** -0.5
+        centre = math.fsum(numbers) / len(numbers)
+        y[place[: x.ndim - axes]] = (x[place[: x.ndim - axes]] - centre) * r[place]
+    return y, r
+
+
+def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+    y, _ = normalise(x, 1 if isinstance(normalized_shape, int) else len(normalized_shape), eps)
+    return y * (1 if weight is None else weight) + (0 if bias is None else bias)
+
+
+def attention(q, k, v, mask=None, *, causal=False, scale=1.0):
+    """One query after the other, over the list of the keys that it may see."""
+    batch, n, m = q.shape[:-2], q.shape[-2], k.shape[-2]
+    y, p = np.zeros((*batch, n, v.shape[-1])), np.zeros((*batch, n, m))
+    mask = np.broadcast_to(np.zeros(()) if mask is None else mask, p.shape)
+    for *where, i in np.ndindex(*batch, n):
+        where = tuple(where)
+        row = mask[(*where, i)]
+        seen = [j for j in range(m) if not (causal and j > i) and (row.dtype != bool or row[j])]
+        added = {j: 0.0 if row.dtype == bool else row[j] for j in seen}
+        scores = {j: scale * math.fsum(q[(*where, i)] * k[(*where, j)]) + added[j] for j in seen}
+        for j in seen:
+            p[(*where, i, j)] = 1 / math.fsum(math.exp(scores[other] - scores[j]) for other in seen)
+            y[(*where, i)] += p[(*where, i, j)] * v[(*where, j)]
+    return y, p
+
+
+def scaled_dot_product_attention(query, key, value, attn_mask=None, *, is_causal=False):
+    return attention(query, key, value, attn_mask, causal=is_causal, scale=1 / math.sqrt(query.shape[-1]))[0]
+
+
+def summarised(losses, reduction, count=None):
+    if reduction == "none":
+        return losses
+    total = math.fsum(losses.ravel())
+    return total / (losses.size if count is None else count) if reduction == "mean" else total
+
+
+def surprise(row, c):
+    """-log softmax(row)[c]."""
+    return math.log(math.fsum(math.exp(x - row[c]) for x in row))
+
+
+def cross_entropy_rows(x, target):
+    losses = np.array([surprise(row, c) for row, c in zip(x.tolist(), target, strict=True)])
+    return losses, normalising(lambda x, xs: 1 / math.fsum(math.exp(other - x) for other in xs))(x, 1)
+
+
+def less_onehot(p, target):
+    return np.array([[x - (c == wanted) for c, x in enumerate(row)] for row, wanted in zip(p, target, strict=True)])
+
+
+def cross_entropy(
+    input, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):  # "input" as PyTorch has it
+    """Through a distribution over the classes for each example, whatever way the target was given."""
+    x = np.moveaxis(input, 1, -1) if input.ndim > 1 else input
+    classes, by_chance = x.shape[-1], target.dtype.kind == "f"
+    wanted = np.moveaxis(target, 1, -1) if by_chance and target.ndim > 1 else target
+    weight = [1.0] * classes if weight is None else weight.tolist()
+    losses, count = np.zeros(x.shape[:-1]), 0.0
+    for place in np.ndindex(losses.shape):
+        if not by_chance and wanted[place] == ignore_index:
+            continue
+        chances = wanted[place] if by_chance else [float(c == wanted[place]) for c in range(classes)]
+        chances = [t * (1 - label_smoothing) + label_smoothing / classes for t in chances]
+        losses[place] = math.fsum(t * w * surprise(x[place], c) for c, (t, w) in enumerate(zip(chances, weight)))  # noqa: B905
+        count += 1.0 if by_chance else weight[int(wanted[place])]
+    return summarised(losses, reduction, count)
+
+
+def mse_loss(input, target, reduction="mean"):
+    return summarised(each(lambda x, t: (x - t) ** 2)(input, target), reduction)
+
+
+def binary_cross_entropy(input, target, weight=None, reduction="mean"):
+    w = np.ones(()) if weight is None else weight
+    return summarised(each(lambda x, t, w: w * bce_number(x, t))(input, target, w), reduction)
+
+
+def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
+    w, up = (np.ones(()) if a is None else a for a in (weight, pos_weight))
+    loss = lambda x, t, w, up: w * -(up * t * math.log(logistic(x)) + (1 - t) * math.log(logistic(-x)))  # noqa: E731
+    return summarised(each(loss)(input, target, w, up), reduction)
+
+
+REFERENCES = {
+    "normalise": normalise,
+    "layer_norm": layer_norm,
+    "attention": attention,
+    "scaled_dot_product_attention": scaled_dot_product_attention,
+    "dropout": lambda x, p=0.5, training=True: x,  # the samples are those without chance; chance has tests of its own
+    "cross_entropy_rows": cross_entropy_rows,
+    "less_onehot": less_onehot,
+    "cross_entropy": cross_entropy,
+    "mse_loss": mse_loss,
+    "bce_of_chances": each(bce_number),
+    "binary_cross_entropy": binary_cross_entropy,
+    "binary_cross_entropy_with_logits": binary_cross_entropy_with_logits,
+}

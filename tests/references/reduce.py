@@ -1,0 +1,65 @@
+"""Ops that reduce, by other means."""
+
+import functools
+import math
+
+import numpy as np
+
+from references.ways import normalising, reducing
+
+
+def variance(xs, correction=1):
+    """By the mean of squares, less the square of the mean."""
+    n = len(xs)
+    return (math.fsum(x * x for x in xs) - math.fsum(xs) ** 2 / n) / (n - correction)
+
+
+def log_add(a, b):
+    return max(a, b) + math.log1p(math.exp(-abs(a - b)))
+
+
+def first_place(choose):
+    return lambda xs: xs.index(choose(xs))
+
+
+def extremum(choose):
+    values, indices = reducing(choose), reducing(first_place(choose))
+
+    def reference(x, axis=None, keepdims=False):
+        if axis is None:
+            return values(x, None, keepdims)
+        return values(x, axis, keepdims), indices(x, axis, keepdims)
+
+    return reference
+
+
+def softmax_grad(g, p, axis=-1):
+    """By the whole Jacobian diag(p) - p p^T, a row at a time."""
+    shape, g, p = p.shape, np.atleast_1d(g), np.atleast_1d(p)
+    gx = np.empty(p.shape)
+    for place in np.ndindex(p.shape):
+        total = 0.0
+        for j in range(p.shape[axis]):
+            other = list(place)
+            other[axis] = j
+            total += p[place] * ((place == tuple(other)) - p[tuple(other)]) * g[tuple(other)]
+        gx[place] = total
+    return gx.reshape(shape)
+
+
+REFERENCES = {
+    "sum": reducing(math.fsum),
+    "mean": reducing(lambda xs: math.fsum(xs) / len(xs)),
+    "var": reducing(variance),
+    "std": reducing(lambda xs, correction=1: math.sqrt(variance(xs, correction))),
+    "amax": reducing(max),
+    "amin": reducing(min),
+    "max": extremum(max),
+    "min": extremum(min),
+    "argmax": reducing(first_place(max)),
+    "argmin": reducing(first_place(min)),
+    "logsumexp": reducing(lambda xs: functools.reduce(log_add, xs)),
+    "softmax": normalising(lambda x, xs: 1 / math.fsum(math.exp(other - x) for other in xs)),
+    "log_softmax": normalising(lambda x, xs: -math.log(math.fsum(math.exp(other - x) for other in xs))),
+    "softmax_grad": softmax_grad,
+}

@@ -1,0 +1,62 @@
+"""Inputs for the ops without a derivative, which `tinygrad_ft.gradcheck.SAMPLES` has no reason to list."""
+
+import math
+
+import numpy as np
+
+from tinygrad_ft.gradcheck import Sample
+
+
+def small_integers(rng, *shape):
+    """Floating-point numbers with many ties among them."""
+    return np.asarray(rng.integers(-1, 2, shape).astype(float))
+
+
+def pairs_with_ties(rng):
+    shapes = [((3, 4), (3, 4)), ((2, 1), (3,)), ((), ()), ((0, 2), (2,))]
+    return [Sample((small_integers(rng, *a), small_integers(rng, *b))) for a, b in shapes]
+
+
+def pairs_of_booleans(rng):
+    return [Sample((a > 0, b > 0)) for (a, b), _ in pairs_with_ties(rng)]
+
+
+def with_infinities(rng):
+    return [Sample((np.array(x),)) for x in ([1.0, math.inf, -math.inf, math.nan], 2.0, np.ones((0, 2)))]
+
+
+def reductions_with_ties(rng):
+    x = small_integers(rng, 3, 4, 5)
+    along_axes = [Sample((x,), params) for params in ({}, {"axis": 1}, {"axis": -1, "keepdims": True})]
+    return [*along_axes, Sample((x[0, 0, 0],))]
+
+
+def optimiser_state(rng, moments, *numbers, **params):
+    """Parameter and gradient, the running means, the learning rate 0.1 and more numbers, all arrays."""
+    arrays = [*rng.standard_normal((2, 2, 3)), *rng.uniform(0.6, 0.7, (moments, 2, 3))]
+    return Sample((*arrays, *map(np.array, (0.1, *numbers))), params)
+
+
+VALUES = {
+    **dict.fromkeys(["eq", "ne", "lt", "le", "gt", "ge"], pairs_with_ties),
+    **dict.fromkeys(["logical_and", "logical_or", "share"], pairs_of_booleans),
+    "logical_not": lambda rng: [Sample((a,)) for (a, _), _ in pairs_of_booleans(rng)],
+    "isfinite": with_infinities,
+    "zeros_like": lambda rng: [Sample((a,)) for (a, _), _ in pairs_with_ties(rng)],
+    "argmax": reductions_with_ties,
+    "argmin": reductions_with_ties,
+    "pick": lambda rng: [Sample((np.ones(2), np.zeros((3, 1))), {"i": 1})],
+    "blank": lambda rng: [Sample((np.ones(2),), {"shape": (3, 0)}), Sample((np.ones(2),), {"shape": (2, 2)})],
+    "sgd_update": lambda rng: [
+        optimiser_state(rng, 1, momentum=0.9, dampening=damped, weight_decay=decay, nesterov=ahead)
+        for damped, decay, ahead in [(0.0, 0.0, False), (0.5, 0.1, False), (0.0, 0.1, True)]
+    ],
+    "adam_update": lambda rng: [
+        optimiser_state(rng, 2, done, beta1=0.9, beta2=0.99, eps=1e-3, weight_decay=decay, decoupled=decoupled)
+        for done, decay, decoupled in [(0, 0.0, False), (2, 0.1, False), (2, 0.1, True)]
+    ],
+    "rmsprop_update": lambda rng: [
+        optimiser_state(rng, 3, alpha=alpha, eps=1e-3, weight_decay=decay, momentum=momentum)
+        for alpha, decay, momentum in [(0.99, 0.0, 0.5), (0.99, 0.1, 0.0)]
+    ],
+}
