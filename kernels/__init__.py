@@ -13,6 +13,9 @@ if __name__ == "kernels":
 PENDING = [
     ("gelu", "cpu", "tinygrad_ft.kernels.cpu.gelu", 4096),
     ("gelu_slope", "cpu", "tinygrad_ft.kernels.cpu.gelu", 4096),
+    ("summed_cross_entropy", "cpu", "tinygrad_ft.kernels.cpu.summed_cross_entropy", 1),
+    ("sgd_update", "cpu", "tinygrad_ft.kernels.cpu.sgd_update", 4096),
+    ("adam_update", "cpu", "tinygrad_ft.kernels.cpu.adam_update", 4096),
 ]
 
 

@@ -16,6 +16,7 @@ CALCULUS = ENGINE | {"ops", "gradients", "tensor", "creation", "func"}
 NETWORKS = CALCULUS | {"nn", "optim", "models", "storage"}
 MAY_IMPORT = {
     "device": set(),
+    "memory": set(),
     "dispatch": {"device"},
     "engine": {"device", "dispatch"},
     "chain_rule": {"device", "engine"},
@@ -28,7 +29,7 @@ MAY_IMPORT = {
     "autograd": {"gradients", "gradcheck"},
     "storage": {"tensor"},
     "nn": CALCULUS,
-    "optim": CALCULUS,
+    "optim": CALCULUS | {"memory"},
     "models": CALCULUS | {"nn", "optim"},
     "data": set(),
     "train": NETWORKS | {"data"},

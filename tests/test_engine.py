@@ -594,12 +594,12 @@ def several(name):
         "split": lambda x: ops.split(x, (1, 2), axis=1),
         "normalise": lambda x: ops.normalise(x),
         "attention": lambda x: ops.attention(x, k, v, None, causal=True),
-        "cross_entropy_rows": lambda x: OPS["cross_entropy_rows"](x, np.array([0, 2, 1])),
+        "summed_cross_entropy": lambda x: OPS["summed_cross_entropy"](x, np.array([0, 2, 1]), 0.5),
     }
     return calls[name], leaf(rng.standard_normal((3, 3)))
 
 
-SEVERAL = ["split", "normalise", "attention", "cross_entropy_rows"]
+SEVERAL = ["split", "normalise", "attention", "summed_cross_entropy"]
 
 
 def differences(f, x, h=1e-6):

@@ -591,6 +591,19 @@ def test_the_encoder_layer_is_its_formula(rng):
     assert not np.allclose(layer(x).array, expected.array)
 
 
+def test_the_encoder_layer_with_all_dropped_hands_its_input_on():
+    layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=1.0)
+    x = tg.randn(2, 3, 4)
+    np.testing.assert_array_equal(layer(x).array, x.array)
+    assert not np.array_equal(layer.eval()(x).array, x.array)
+
+
+def test_the_biases_of_attention_start_at_0():
+    layer = nn.MultiheadAttention(4, 2)
+    assert not layer.in_proj_bias.array.any()
+    assert not layer.out_proj.bias.array.any()
+
+
 def test_the_encoder_layer_is_causal_in_evaluation_and_random_in_training():
     layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.5, rng=np.random.default_rng(0))
     x = tg.randn(1, 3, 4)
@@ -789,6 +802,8 @@ def test_a_gradient_that_is_not_finite_is_told_wherever_it_stands(order, place, 
     with np.errstate(invalid="ignore"):
         told = nn.utils.clip_grad_norm_(leaves, 1.0, order).item()
     assert math.isnan(told) if math.isnan(bad) else told == bad
+    if math.isnan(bad):  # as in PyTorch, nothing is left that looks like a gradient
+        assert all(np.isnan(p.grad.array).all() for p in leaves)
 
 
 def test_leaves_without_gradients_and_empty_ones_count_for_nothing():

@@ -106,7 +106,7 @@ WITHOUT_NAMESAKE = {
     "gelu_slope",
     "normalise",  # inside layer_norm
     "attention",  # inside scaled_dot_product_attention
-    "cross_entropy_rows",  # inside cross_entropy
+    "summed_cross_entropy",  # inside cross_entropy
     "less_onehot",
 }
 WITHOUT_A_GRADIENT_THERE = {  # arguments for which torch refuses one

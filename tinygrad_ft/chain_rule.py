@@ -117,7 +117,8 @@ def sum_to(xp: Any, x: Array, *, shape: tuple[int, ...]) -> Array:
     """x summed over the axes along which that shape would be broadcast to reach it; the adjoint of expand."""
     lead = x.ndim - len(shape)
     axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1)
-    return xp.sum(x, axis=axes, keepdims=lead == 0).reshape(shape)
+    y = xp.sum(x, axis=axes, keepdims=lead == 0)
+    return y if y.shape == shape else y.reshape(shape)
 
 
 @sum_to.vjp

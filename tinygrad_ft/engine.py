@@ -126,6 +126,7 @@ class Op:
         self.defaults = {
             p.name: p.default for p in given if p.kind is Parameter.KEYWORD_ONLY and p.default is not p.empty
         }
+        self.named = set(self.params)
         self.kernels: Kernels | None = None
         self.rule: Callable[..., Any] | None = None
         self.keeps: list[int | slice] = []
@@ -200,10 +201,12 @@ class Op:
             raise
         if kind is None:
             return y
+        # NumPy answers with a bare scalar when no axis is left, which can hold no node
         if type(y) is tuple:
-            y = tuple(_never_promoted(part, arrays) if part.dtype is _FLOAT64 else part for part in y)
+            y = [part if type(part) is kind else device.xp.asarray(part) for part in y]
+            y = tuple([_never_promoted(part, arrays) if part.dtype is _FLOAT64 else part for part in y])
         else:
-            if type(y) is not kind:  # NumPy answers with a bare scalar when no axis is left, which can hold no node
+            if type(y) is not kind:
                 y = device.xp.asarray(y)
             if y.dtype is _FLOAT64:
                 y = _never_promoted(y, arrays)
@@ -220,8 +223,10 @@ class Op:
 
     def _sort_arguments(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Parameters may be given by position after the arrays, and under PyTorch's names dim and keepdim."""
-        if len(inputs) == self.arity and params.keys() <= self.defaults.keys():
-            return inputs, {**self.defaults, **params}
+        if len(inputs) == self.arity and params.keys() <= self.named:
+            params = {**self.defaults, **params}
+            if len(params) == len(self.params):
+                return inputs, params
         params = {ALIASES.get(name, name): value for name, value in params.items()}
         if not self.variadic and len(inputs) > self.arity:
             params = {**dict(zip(self.params, inputs[self.arity :], strict=False)), **params}
@@ -265,7 +270,10 @@ def _shapes(arrays: Iterable[Any]) -> str:
 
 
 def _device_of(arrays: Iterable[Any]) -> Device:
-    return next((DEVICES[type(a)] for a in arrays if type(a) in DEVICES), cpu)
+    for a in arrays:
+        if type(a) in DEVICES:
+            return DEVICES[type(a)]
+    return cpu
 
 
 def _never_promoted(y: Any, arrays: Iterable[Any]) -> Any:

@@ -308,6 +308,7 @@ class Tensor(Value):
     amax, amin, argmax, argmin = ops.amax, ops.amin, ops.argmax, ops.argmin
     logsumexp, softmax, log_softmax = ops.logsumexp, ops.softmax, ops.log_softmax
     transpose, squeeze, unsqueeze, flatten = ops.transpose, ops.squeeze, ops.unsqueeze, ops.flatten
+    swapaxes = ops.transpose
     broadcast_to, split = ops.broadcast_to, ops.split
 
     def reshape(self, *shape: Any) -> Any:

@@ -23,6 +23,16 @@ def compiled(f: Any, *, inline: Any = "never") -> Any:
 
 
 inlined = partial(compiled, inline="always")
+
+
+def alike(*arrays: Any) -> bool:
+    """Whether these are NumPy arrays of one floating dtype that a loop can walk through side by side."""
+    dtype = arrays[0].dtype
+    return dtype in (np.float32, np.float64) and all(
+        isinstance(a, np.ndarray) and a.dtype == dtype and a.flags.c_contiguous for a in arrays
+    )
+
+
 SHIFTER = F(12582912.0)  # 1.5 * 2^23: adding and subtracting it leaves the nearest integer
 
 

@@ -62,9 +62,10 @@ def surprise(row, c):
     return math.log(math.fsum(math.exp(x - row[c]) for x in row))
 
 
-def cross_entropy_rows(x, target):
-    losses = np.array([surprise(row, c) for row, c in zip(x.tolist(), target, strict=True)])
-    return losses, normalising(lambda x, xs: 1 / math.fsum(math.exp(other - x) for other in xs))(x, 1)
+def summed_cross_entropy(x, target, share):
+    shares = np.broadcast_to(share, len(x)).tolist()
+    loss = math.fsum(s * surprise(row, c) for row, c, s in zip(x.tolist(), target, shares, strict=True))
+    return np.array(loss), normalising(lambda x, xs: 1 / math.fsum(math.exp(other - x) for other in xs))(x, 1)
 
 
 def less_onehot(p, target):
@@ -111,7 +112,7 @@ REFERENCES = {
     "attention": attention,
     "scaled_dot_product_attention": scaled_dot_product_attention,
     "dropout": lambda x, p=0.5, training=True: x,  # the samples are those without chance; chance has tests of its own
-    "cross_entropy_rows": cross_entropy_rows,
+    "summed_cross_entropy": summed_cross_entropy,
     "less_onehot": less_onehot,
     "cross_entropy": cross_entropy,
     "mse_loss": mse_loss,

@@ -37,13 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("tinygrad-ft: interrupted; what was written so far is kept", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         if os.environ.get("TINYGRAD_FT_TRACEBACK"):
             raise
         print(f"tinygrad-ft: {_one_line(error)}", file=sys.stderr)
         return 1
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:  # what cannot be written was told above: Python, when it ends, shall not try again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(error: Exception) -> str:

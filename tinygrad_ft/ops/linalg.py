@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from tinygrad_ft.engine import Array, op
-from tinygrad_ft.ops.shape import reshape, transpose, unsqueeze
+from tinygrad_ft.ops.shape import unsqueeze
 
 
 @op
@@ -40,16 +40,17 @@ def matmul_vjp(g: Array, a: Array, b: Array) -> tuple[Any, ...]:
     if a.ndim == 1 and b.ndim == 1:
         return lambda: g * b, lambda: g * a
     if a.ndim == 1:
-        return lambda: matmul(b, unsqueeze(g, -1))[..., 0], lambda: unsqueeze(a, -1) * unsqueeze(g, -2)
+        return lambda: (b @ unsqueeze(g, -1))[..., 0], lambda: unsqueeze(a, -1) * unsqueeze(g, -2)
     if b.ndim == 1:
-        return lambda: unsqueeze(g, -1) * b, lambda: matmul(transpose(a), unsqueeze(g, -1))[..., 0]
-    if a.ndim > 2 and b.ndim == 2:
-        n, m = b.shape
-        rows = prod(a.shape[:-1])
-        gb = lambda: matmul(transpose(reshape(a, (rows, n))), reshape(g, (rows, m)))  # noqa: E731
-    else:
-        gb = lambda: matmul(transpose(a), g)  # noqa: E731
-    return lambda: matmul(g, transpose(b)), gb
+        return lambda: unsqueeze(g, -1) * b, lambda: (a.swapaxes(-1, -2) @ unsqueeze(g, -1))[..., 0]
+
+    def gb() -> Array:
+        if a.ndim == b.ndim or b.ndim > 2:
+            return a.swapaxes(-1, -2) @ g
+        rows = prod(a.shape[:-1])  # the sum over the batch is part of the product
+        return a.reshape((rows, b.shape[0])).T @ g.reshape((rows, b.shape[1]))
+
+    return lambda: matmul(g, b.swapaxes(-1, -2)), gb
 
 
 @op
@@ -73,14 +74,9 @@ def linear(xp: Any, x: Array, weight: Array, bias: Array) -> Array:
 @linear.vjp
 def linear_vjp(g: Array, x: Array, weight: Array) -> tuple[Any, ...]:
     """dy = dx W^T + x dW^T + db."""
-    outputs, inputs = weight.shape
     n = prod(x.shape[:-1])
-    rows = reshape(g, (n, outputs))
-    return (
-        lambda: reshape(matmul(rows, weight), x.shape),
-        lambda: matmul(transpose(rows), reshape(x, (n, inputs))),
-        rows,
-    )
+    rows = g.reshape((n, weight.shape[0]))
+    return lambda: (rows @ weight).reshape(x.shape), lambda: rows.T @ x.reshape((n, weight.shape[1])), rows
 
 
 @op

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import nan
 from typing import Any
 from warnings import warn
 
@@ -11,30 +11,36 @@ from tinygrad_ft.ops.arithmetic import clip
 from tinygrad_ft.ops.comparison import where
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.functions import log, softplus
-from tinygrad_ft.ops.reduce import log_softmax, softmax_grad, sum
-from tinygrad_ft.ops.shape import HERE, getitem, permute, reshape
+from tinygrad_ft.ops.reduce import log_softmax, mean, softmax_grad, sum
+from tinygrad_ft.ops.shape import HERE, gather, getitem, permute, reshape
 
 
 @op
-def cross_entropy_rows(xp: Any, x: Array, target: Array) -> tuple[Array, Array]:
-    """(loss, p): p = softmax(x), loss = -log p[target], for each row; both from one e^x.
+def summed_cross_entropy(xp: Any, x: Array, target: Array, share: Array) -> tuple[Array, Array]:
+    """(loss, p): p = softmax(x), loss = -sum(share log p[target]) over the rows; both from one e^x.
 
-    Shapes: x (rows, classes) logits, target (rows,) integers -> loss (rows,), p (rows, classes).
+    Shapes: x (rows, classes) logits, target (rows,) integers, share (rows,) or a number -> loss (), p (rows, classes).
+    A row whose share is 0 counts for nothing, even if its loss is infinite.
     """
-    rows = xp.arange(x.shape[0])
     z = x - xp.max(x, axis=1, keepdims=True, initial=-xp.inf)
     p = xp.exp(z)
     total = xp.sum(p, axis=1, keepdims=True)
-    loss = xp.log(total[:, 0]) - z[rows, target]
-    return loss, xp.divide(p, total, out=p)
+    losses = xp.log(total[:, 0]) - z[xp.arange(len(x)), target]
+    if not isinstance(share, float):
+        losses = xp.where(xp.equal(share, 0), xp.zeros_like(losses), losses)
+    return xp.sum(losses * share), xp.divide(p, total, out=p)
 
 
-@cross_entropy_rows.vjp
-def cross_entropy_rows_vjp(gs: list[Array | None], target: Array, y: tuple[Array, Array]) -> tuple[Any, ...]:
-    """dloss = (p - onehot(target)) dx."""
+@summed_cross_entropy.vjp
+def summed_cross_entropy_vjp(gs: list[Array | None], target: Array, share: Array, y: Any) -> tuple[Any, ...]:
+    """dloss = share (p - onehot(target)) dx - log p[target] dshare."""
     (g, gp), (_, p) = gs, y
-    gx = 0.0 if g is None else less_onehot(p, target) * reshape(g, (-1, 1))
-    return (gx if gp is None else gx + softmax_grad(gp, p)), None
+    gx = 0.0
+    if g is not None:
+        each = g * share if isinstance(share, float) else (g * share).reshape((-1, 1))
+        gx = less_onehot(p, target) * each
+    surprise = lambda: 0.0 if g is None else -log(gather(p, target.reshape((-1, 1)), axis=1)).reshape(-1) * g  # noqa: E731
+    return (gx if gp is None else gx + softmax_grad(gp, p)), None, surprise
 
 
 @op
@@ -57,10 +63,9 @@ def reduced(losses: Array, reduction: str, weight: Any = None) -> Array:
         return losses
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction is 'mean', 'sum' or 'none': got {reduction!r}")
-    total = sum(losses)
     if reduction == "sum":
-        return total
-    return total / (prod(losses.shape) if weight is None else sum(weight))
+        return sum(losses)
+    return mean(losses) if weight is None else sum(losses) / sum(weight)
 
 
 @composed
@@ -94,23 +99,48 @@ def cross_entropy(
         raise ValueError(
             f"cross_entropy with logits {tuple(input.shape)} needs targets {expected}: got {tuple(target.shape)}"
         )
-    moved = permute(input, (0, *range(2, input.ndim), 1)) if input.ndim > 2 else input
-    rows, wanted = reshape(moved, (-1, classes)), reshape(getattr(target, "array", target), (-1,))
+    rows, wanted = input, getattr(target, "array", target)
+    if input.ndim != 2:
+        moved = permute(input, (0, *range(2, input.ndim), 1)) if input.ndim > 2 else input
+        rows, wanted = moved.reshape((-1, classes)), wanted.reshape(-1)
+    counted = _counted(wanted, classes, ignore_index)
+    if counted is not None:
+        wanted = wanted * counted  # an ignored row asks for class 0, and is then left out
+    each = None if counted is None else counted.astype(input.dtype)
+    if weight is not None:
+        each = getitem(weight, wanted, key=(HERE,)) * (1.0 if each is None else each)
+    if reduction not in ("mean", "sum") or label_smoothing:
+        losses = _row_losses(rows, wanted, each, weight, label_smoothing)
+        return reduced(losses if input.ndim == 2 else losses.reshape(expected), reduction, each)
+    share: Any = 1.0 if each is None else each
+    if reduction == "mean":
+        share = (1.0 / len(wanted) if len(wanted) else nan) if each is None else each / sum(each)
+    return summed_cross_entropy(rows, wanted, share)[0]
+
+
+def _row_losses(x: Array, target: Array, each: Array | None, weight: Array | None, smoothing: float) -> Array:
+    """The loss of each row, times what it counts; of smoothed targets, a share lies evenly on all classes."""
+    logs = log_softmax(x, axis=1)
+    losses = -gather(logs, target.reshape((-1, 1)), axis=1).reshape(-1)
+    losses = losses if each is None else where(each == 0, 0.0, losses * each)
+    if not smoothing:
+        return losses
+    spread = -sum(logs if weight is None else logs * weight, axis=1)
+    spread = spread if each is None else where(each == 0, 0.0, spread)
+    return losses * (1.0 - smoothing) + spread * (smoothing / x.shape[1])
+
+
+def _counted(wanted: Any, classes: int, ignore_index: int) -> Any:
+    """Which targets are not to be ignored; None if all count. Raises IndexError for one that is no class."""
+    if wanted.size and wanted.min() >= 0 and wanted.max() < classes and not 0 <= ignore_index < classes:
+        return None
     counted = wanted != ignore_index
-    if wanted.size and not (((wanted >= 0) & (wanted < classes)) | ~counted).all():
-        bad = wanted[((wanted < 0) | (wanted >= classes)) & counted][0]
+    bad = wanted[((wanted < 0) | (wanted >= classes)) & counted]
+    if bad.size:
         raise IndexError(
-            f"cross_entropy: target class {bad} is out of range for {classes} classes (0 to {classes - 1})"
+            f"cross_entropy: target class {bad[0]} is out of range for {classes} classes (0 to {classes - 1})"
         )
-    wanted = wanted * counted  # an ignored row asks for class 0, and is then left out
-    each = counted.astype(input.dtype) if weight is None else getitem(weight, wanted, key=(HERE,)) * counted
-    losses = where(counted, cross_entropy_rows(rows, wanted)[0], 0.0)  # not 0 times: it may be infinite
-    losses = losses if weight is None else losses * each
-    if label_smoothing:
-        logs = log_softmax(rows, axis=1)
-        spread = where(counted, -sum(logs if weight is None else logs * weight, axis=1), 0.0)
-        losses = losses * (1.0 - label_smoothing) + spread * (label_smoothing / classes)
-    return reduced(reshape(losses, expected), reduction, each)
+    return counted
 
 
 def _soft_cross_entropy(x: Array, target: Array, weight: Array, axis: int, reduction: str, smoothing: float) -> Array:

@@ -35,13 +35,19 @@ def sum(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Arra
 @sum.vjp
 def sum_vjp(g: Array, *, axis: Axis, x_shape: tuple[int, ...]) -> Array:
     """Every element counts once: g, spread over the axes that were summed."""
-    return reshape(g, kept_shape(x_shape, axis))
+    return g.reshape(kept_shape(x_shape, axis))
 
 
-@composed
-def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The sum over `axis` (all if None), divided by how many there were."""
-    return sum(x, axis=axis, keepdims=keepdims) / count_along(x.shape, axis)
+@op
+def mean(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """y = the sum over `axis` (all if None), divided by how many there were."""
+    return xp.sum(x, axis=axes_of(axis, x.ndim), keepdims=keepdims) / count_along(x.shape, axis)
+
+
+@mean.vjp
+def mean_vjp(g: Array, *, axis: Axis, x_shape: tuple[int, ...]) -> Array:
+    """Every element counts 1 / n: g / n, spread over the axes that were summed."""
+    return (g * (1.0 / builtins.max(count_along(x_shape, axis), 1))).reshape(kept_shape(x_shape, axis))
 
 
 @composed
@@ -76,8 +82,8 @@ def amin(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Arr
 def extremum_vjp(g: Array, x: Array, y: Array, *, axis: Axis) -> Array:
     """dy = the mean of the dx that attain y."""
     shape = kept_shape(x.shape, axis)
-    attained = x == reshape(y, shape)
-    return where(attained, reshape(g, shape) / sum(attained, axis=axis, keepdims=True), 0.0)
+    attained = x == y.reshape(shape)
+    return where(attained, g.reshape(shape) / sum(attained, axis=axis, keepdims=True), 0.0)
 
 
 def _some(x: Array, axis: Axis, name: str) -> None:
@@ -157,8 +163,8 @@ def logsumexp(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -
 def logsumexp_vjp(g: Array, x: Array, y: Array, *, axis: Axis) -> Array:
     """dy = softmax(x) dx; a sum of nothing, log 0, has no direction to go."""
     shape = kept_shape(x.shape, axis)
-    y = reshape(y, shape)
-    return reshape(g, shape) * exp(x - where(isfinite(y), y, 0.0))
+    y = y.reshape(shape)
+    return g.reshape(shape) * exp(x - where(isfinite(y), y, 0.0))
 
 
 @op

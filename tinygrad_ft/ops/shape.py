@@ -35,7 +35,7 @@ def reshape(xp: Any, x: Array, *, shape: Shape) -> Array:
 @reshape.vjp
 def reshape_vjp(g: Array, *, x_shape: Shape) -> Array:
     """Back to the shape of x."""
-    return reshape(g, x_shape)
+    return g.reshape(x_shape)
 
 
 @op

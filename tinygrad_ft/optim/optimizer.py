@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad_ft.device import device_of
 from tinygrad_ft.engine import Array
+from tinygrad_ft.memory import keep_freed_memory
 from tinygrad_ft.tensor import Tensor
 
 Group = dict[str, Any]
@@ -40,6 +41,7 @@ class Optimizer:
             raise TypeError(
                 f"{self._name} needs a list of Tensors or of groups, in a fixed order: got a {_type(params)}"
             )
+        keep_freed_memory()  # whoever makes an optimiser is about to train
         given = list(params)
         self.defaults = defaults
         self.param_groups: list[Group] = []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
+from warnings import catch_warnings
 
 from tinygrad_ft.storage import write_atomically
 
@@ -48,7 +49,8 @@ def plot_loss(records: Sequence[dict[str, float]], path: Path, *, title: str) ->
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     picture = BytesIO()
-    figure.savefig(picture, format="png")
+    with catch_warnings(action="ignore"):  # a folder's name in Chinese becomes boxes, which is no reason to speak up
+        figure.savefig(picture, format="png")
     write_atomically(path, picture.getvalue())
 
 

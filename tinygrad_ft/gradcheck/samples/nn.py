@@ -32,7 +32,11 @@ SAMPLES: Samples = {
     "dropout": of(
         lambda rng: Sample((normal(rng, 3, 4),), {"training": False}), lambda rng: Sample((normal(rng),), {"p": 0.0})
     ),
-    "cross_entropy_rows": of(lambda rng: Sample((normal(rng, *_C), np.array([0, 2, 2, 1])))),
+    "summed_cross_entropy": of(
+        lambda rng: Sample((normal(rng, *_C), np.array([0, 2, 2, 1]), positive(rng, 4))),
+        lambda rng: Sample((normal(rng, *_C), np.array([0, 2, 2, 1]), 0.25)),
+        lambda rng: Sample((normal(rng, 0, 3), np.zeros(0, int), 0.25)),
+    ),
     "less_onehot": of(lambda rng: Sample((normal(rng, *_C), np.array([0, 2, 2, 1])))),
     "cross_entropy": of(
         lambda rng: Sample((normal(rng, *_C), np.array([0, 2, -100, 1]))),
