@@ -107,7 +107,6 @@ WITHOUT_NAMESAKE = {
     "normalise",  # inside layer_norm
     "attention",  # inside scaled_dot_product_attention
     "summed_cross_entropy",  # inside cross_entropy
-    "less_onehot",
 }
 WITHOUT_A_GRADIENT_THERE = {  # arguments for which torch refuses one
     "cross_entropy": {2},

@@ -2,7 +2,7 @@
 
 Replaces: ops.update.adam_update. Moves 28 bytes an element (reads p, g, m, v; writes p, m, v), where NumPy's ten passes
 move about 110.
-Applies: contiguous arrays of one dtype, 4,096 elements or more.
+Applies: contiguous arrays of one dtype.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from typing import Any
 
 from tinygrad_ft.kernels.cpu.vector import alike, compiled
 from tinygrad_ft.ops.update import adam_update
-
-THRESHOLD = 4096
 
 
 @compiled
@@ -26,7 +24,7 @@ def _step(p: Any, g: Any, m: Any, v: Any, a: Any, b: Any, eps: Any, rate: Any, s
 
 
 def _applies(p: Any, g: Any, m: Any, v: Any, *rest: Any, **params: Any) -> bool:
-    return p.size >= THRESHOLD and alike(p, g, m, v)
+    return alike(p, g, m, v)
 
 
 @adam_update.kernel("cpu", when=_applies)

@@ -2,7 +2,7 @@
 
 Replaces: ops.update.sgd_update with momentum, no dampening. Moves 20 bytes an element (reads p, g, m; writes p, m), where
 NumPy's four passes move 48.
-Applies: contiguous arrays of one dtype, 4,096 elements or more.
+Applies: contiguous arrays of one dtype.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from typing import Any
 
 from tinygrad_ft.kernels.cpu.vector import alike, compiled
 from tinygrad_ft.ops.update import sgd_update
-
-THRESHOLD = 4096
 
 
 @compiled
@@ -24,7 +22,7 @@ def _step(p: Any, g: Any, m: Any, lr: Any, momentum: Any, decay: Any, ahead: Any
 
 
 def _applies(p: Any, g: Any, m: Any, lr: Any, *, dampening: float, **rest: Any) -> bool:
-    return m is not None and not dampening and p.size >= THRESHOLD and alike(p, g, m)
+    return m is not None and not dampening and alike(p, g, m)
 
 
 @sgd_update.kernel("cpu", when=_applies)

@@ -1,6 +1,6 @@
 """Cross-entropy of logits on the CPU, row by row while the row is in the cache.
 
-Replaces: ops.loss.summed_cross_entropy, in float32. Moves 8 bytes an element (reads x, writes p), where NumPy's six passes
+Replaces: ops.loss.summed_cross_entropy, in float32. Moves 8 bytes an element (reads x, writes the slope), where NumPy's six passes
 move about 40; with few classes what counts is one call instead of ten.
 Applies: contiguous float32 rows of at least one class.
 """
@@ -17,10 +17,10 @@ from tinygrad_ft.ops.loss import summed_cross_entropy
 
 
 @compiled
-def _rows(x: Any, target: Any, share: Any, p: Any) -> Any:
+def _rows(x: Any, target: Any, share: Any, slope: Any) -> Any:
     loss = 0.0
     for i in range(x.shape[0]):
-        row, out = x[i], p[i]
+        row, out = x[i], slope[i]
         m = row[0]
         for j in range(row.size):
             m = max(m, row[j])
@@ -29,9 +29,10 @@ def _rows(x: Any, target: Any, share: Any, p: Any) -> Any:
         total = 0.0
         for j in range(row.size):
             total += out[j]
-        scale = F(1.0 / total)
+        scale = F(share[i] / total)
         for j in range(row.size):
             out[j] *= scale
+        out[target[i]] -= F(share[i])
         if share[i] != 0.0:
             loss += share[i] * (log(total) - (row[target[i]] - m))
     return loss
@@ -44,7 +45,7 @@ def _applies(x: Any, target: Any, share: Any) -> bool:
 
 @summed_cross_entropy.kernel("cpu", when=_applies)
 def summed_cross_entropy_by_row(xp: Any, x: Any, target: Any, share: Any) -> tuple[Any, Any]:
-    """Loss and chances, a row at a time."""
-    p = np.empty_like(x)
+    """Loss and slope, a row at a time."""
+    slope = np.empty_like(x)
     shares = np.full(len(x), share, np.float64) if isinstance(share, float) else share.astype(np.float64)
-    return np.asarray(_rows(x, target, shares, p), x.dtype), p
+    return np.asarray(_rows(x, target, shares, slope), x.dtype), slope

@@ -65,11 +65,9 @@ def surprise(row, c):
 def summed_cross_entropy(x, target, share):
     shares = np.broadcast_to(share, len(x)).tolist()
     loss = math.fsum(s * surprise(row, c) for row, c, s in zip(x.tolist(), target, shares, strict=True))
-    return np.array(loss), normalising(lambda x, xs: 1 / math.fsum(math.exp(other - x) for other in xs))(x, 1)
-
-
-def less_onehot(p, target):
-    return np.array([[x - (c == wanted) for c, x in enumerate(row)] for row, wanted in zip(p, target, strict=True)])
+    chances = normalising(lambda x, xs: 1 / math.fsum(math.exp(other - x) for other in xs))(x, 1)
+    slope = [[s * (p - (j == c)) for j, p in enumerate(row)] for row, c, s in zip(chances, target, shares, strict=True)]
+    return np.array(loss), np.array(slope).reshape(x.shape)
 
 
 def cross_entropy(
@@ -113,7 +111,6 @@ REFERENCES = {
     "scaled_dot_product_attention": scaled_dot_product_attention,
     "dropout": lambda x, p=0.5, training=True: x,  # the samples are those without chance; chance has tests of its own
     "summed_cross_entropy": summed_cross_entropy,
-    "less_onehot": less_onehot,
     "cross_entropy": cross_entropy,
     "mse_loss": mse_loss,
     "bce_of_chances": each(bce_number),

@@ -11,50 +11,51 @@ from tinygrad_ft.ops.arithmetic import clip
 from tinygrad_ft.ops.comparison import where
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.functions import log, softplus
-from tinygrad_ft.ops.reduce import log_softmax, mean, softmax_grad, sum
+from tinygrad_ft.ops.reduce import log_softmax, mean, softmax, softmax_grad, sum
 from tinygrad_ft.ops.shape import HERE, gather, getitem, permute, reshape
 
 
 @op
 def summed_cross_entropy(xp: Any, x: Array, target: Array, share: Array) -> tuple[Array, Array]:
-    """(loss, p): p = softmax(x), loss = -sum(share log p[target]) over the rows; both from one e^x.
+    """(loss, slope): loss = -sum(share log softmax(x)[target]) over the rows, slope = dloss/dx, both from one e^x.
 
-    Shapes: x (rows, classes) logits, target (rows,) integers, share (rows,) or a number -> loss (), p (rows, classes).
+    Shapes: x (rows, classes) logits, target (rows,) integers, share (rows,) or a number -> loss (), slope as x.
     A row whose share is 0 counts for nothing, even if its loss is infinite.
     """
+    place = xp.arange(len(x)), target
     z = x - xp.max(x, axis=1, keepdims=True, initial=-xp.inf)
-    p = xp.exp(z)
-    total = xp.sum(p, axis=1, keepdims=True)
-    losses = xp.log(total[:, 0]) - z[xp.arange(len(x)), target]
+    slope = xp.exp(z)
+    total = xp.sum(slope, axis=1, keepdims=True)
+    losses = xp.log(total[:, 0]) - z[place]
     if not isinstance(share, float):
         losses = xp.where(xp.equal(share, 0), xp.zeros_like(losses), losses)
-    return xp.sum(losses * share), xp.divide(p, total, out=p)
+    slope /= total
+    slope[place] -= 1
+    slope *= _column(share)
+    return xp.sum(losses * share), slope
+
+
+def _column(share: Array) -> Array:
+    return share if isinstance(share, float) else share.reshape((-1, 1))
 
 
 @summed_cross_entropy.vjp
-def summed_cross_entropy_vjp(gs: list[Array | None], target: Array, share: Array, y: Any) -> tuple[Any, ...]:
-    """dloss = share (p - onehot(target)) dx - log p[target] dshare."""
-    (g, gp), (_, p) = gs, y
-    gx = 0.0
-    if g is not None:
-        each = g * share if isinstance(share, float) else (g * share).reshape((-1, 1))
-        gx = less_onehot(p, target) * each
-    surprise = lambda: 0.0 if g is None else -log(gather(p, target.reshape((-1, 1)), axis=1)).reshape(-1) * g  # noqa: E731
-    return (gx if gp is None else gx + softmax_grad(gp, p)), None, surprise
+def summed_cross_entropy_vjp(gs: list[Array | None], x: Array, target: Array, share: Array, y: Any) -> tuple[Any, ...]:
+    """dloss = slope dx - log p[target] dshare, slope = share (p - onehot(target)), with p = softmax(x)."""
+    (g, gslope), (_, slope) = gs, y
 
+    def gx() -> Array:
+        through_loss = 0.0 if g is None else g * slope
+        return through_loss if gslope is None else through_loss + softmax_grad(gslope * _column(share), softmax(x))
 
-@op
-def less_onehot(xp: Any, p: Array, target: Array) -> Array:
-    """p with 1 taken off in each row's target column."""
-    y = p.copy()
-    y[xp.arange(p.shape[0]), target] -= 1
-    return y
+    def gshare() -> Array:
+        at = target.reshape((-1, 1))
+        through_loss = 0.0 if g is None else -g * gather(log_softmax(x), at, axis=1).reshape(-1)
+        if gslope is None:
+            return through_loss
+        return through_loss + sum(gslope * softmax(x), axis=1) - gather(gslope, at, axis=1).reshape(-1)
 
-
-@less_onehot.vjp
-def less_onehot_vjp(g: Array) -> tuple[Any, ...]:
-    """The constant has no derivative."""
-    return g, None
+    return gx, None, gshare
 
 
 def reduced(losses: Array, reduction: str, weight: Any = None) -> Array:
@@ -122,7 +123,7 @@ def _row_losses(x: Array, target: Array, each: Array | None, weight: Array | Non
     """The loss of each row, times what it counts; of smoothed targets, a share lies evenly on all classes."""
     logs = log_softmax(x, axis=1)
     losses = -gather(logs, target.reshape((-1, 1)), axis=1).reshape(-1)
-    losses = losses if each is None else where(each == 0, 0.0, losses * each)
+    losses = losses if each is None else where(each == 0, 0.0, losses) * each
     if not smoothing:
         return losses
     spread = -sum(logs if weight is None else logs * weight, axis=1)

@@ -37,7 +37,6 @@ SAMPLES: Samples = {
         lambda rng: Sample((normal(rng, *_C), np.array([0, 2, 2, 1]), 0.25)),
         lambda rng: Sample((normal(rng, 0, 3), np.zeros(0, int), 0.25)),
     ),
-    "less_onehot": of(lambda rng: Sample((normal(rng, *_C), np.array([0, 2, 2, 1])))),
     "cross_entropy": of(
         lambda rng: Sample((normal(rng, *_C), np.array([0, 2, -100, 1]))),
         lambda rng: Sample((normal(rng, 3), np.array(1))),
