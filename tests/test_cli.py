@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from tinygrad_ft import storage
 from tinygrad_ft.cli import main, parser
 from tinygrad_ft.engine import OPS
+from tinygrad_ft.models import GPT
 from tinygrad_ft.ops.composed import COMPOSED
 from tinygrad_ft.train import language
 from tinygrad_ft.train.folder import load_model, read_metrics
@@ -340,18 +342,21 @@ def test_too_little_memory_is_told_in_words(call, text, tmp_path, monkeypatch):
 
 
 def test_an_interruption_keeps_weights_metrics_and_a_picture_and_ends_with_130(call, text, tmp_path, monkeypatch):
-    stepped = Run.stepped
+    stepped, then = Run.stepped, {}
 
     def interrupted(self, record):
         stepped(self, record)
         if record["step"] == 4:
+            then.update({name: t.numpy_copy() for name, t in self.model.state_dict().items()})
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Run, "stepped", interrupted)
     assert_failed(train(call, text, tmp_path), "interrupted; what was written so far is kept", code=130)
     assert set(FILES) <= {path.name for path in tmp_path.iterdir()}
     assert len(read_metrics(tmp_path / "metrics.jsonl")) == 4
-    load_model(tmp_path)
+    kept = load_model(tmp_path)[0].state_dict()
+    for name, array in then.items():
+        np.testing.assert_array_equal(kept[name].array, array)
 
 
 @posix
@@ -371,7 +376,22 @@ def test_control_c_keeps_weights_metrics_and_a_picture_and_ends_with_130(text, t
     steps = [record["step"] for record in read_metrics(metrics)]
     assert steps == list(range(1, len(steps) + 1))
     assert len(steps) >= 5
-    load_model(out)
+    model, config = load_model(out)
+    at_the_start = GPT(model.config, rng=np.random.default_rng(config["seed"]))
+    assert all((p.array != q.array).any() for p, q in zip(model.parameters(), at_the_start.parameters(), strict=True))
+
+
+def test_a_run_without_room_for_its_weights_leaves_an_earlier_run_as_it_was(call, text, trained, tmp_path, monkeypatch):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert before
+
+    def full(state, path):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("tinygrad_ft.storage.save", full)
+    assert_failed(train(call, text, folder), "No space left on device")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 # --- sampling --------------------------------------------------------------------------------------------------------

@@ -58,6 +58,53 @@ def test_argnums_says_by_which_argument_a_tuple_asks_for_a_tuple():
     assert y.item() == 23 and [g.item() for g in gs] == [9, 12]
 
 
+def test_an_argnum_that_names_no_argument_is_refused():
+    f = lambda a, b: (a * b).sum()  # noqa: E731
+    for derivative in (grad, value_and_grad, jacrev, jacfwd, hessian):
+        for argnums in (2, -3):
+            with pytest.raises(IndexError, match=f"argnums {argnums} is out of range: 2 positional arguments"):
+                derivative(f, argnums)(2.0, 3.0)
+        with pytest.raises(TypeError, match="positional arguments, and none was given"):
+            derivative(f)()
+    with pytest.raises(TypeError, match=r"pass x as f\(x\), not as f\(x=x\)"):
+        grad(lambda x: x * x)(x=2.0)
+    with pytest.raises(TypeError, match="which argument is meant: got 'a'"):
+        grad(f, "a")(2.0, 3.0)
+    with pytest.raises(ValueError, match="names an argument twice"):
+        grad(f, (1, -1))(2.0, 3.0)
+
+
+def test_jacobians_and_hessians_are_by_one_argument():
+    for derivative in (jacrev, jacfwd, hessian):
+        with pytest.raises(TypeError, match=r"by one argument: got argnums=\(0, 1\)"):
+            derivative(lambda a, b: (a * b).sum(), (0, 1))
+
+
+@pytest.mark.parametrize("jacobian", [jacrev, jacfwd])
+def test_a_jacobian_by_an_argument_counted_from_the_end_is_that_counted_from_the_start(jacobian):
+    f = lambda a, b: a * b * b  # noqa: E731
+    a, b = numbers(2.0, 3.0), numbers(5.0, 7.0)
+    for i in (0, 1):
+        assert jacobian(f, i - 2)(a, b).tolist() == jacobian(f, i)(a, b).tolist()
+        assert jacobian(f, np.int64(i))(a, b).tolist() == jacobian(f, i)(a, b).tolist()
+    assert hessian(lambda a, b: f(a, b).sum(), -1)(a, b).tolist() == [[4, 0], [0, 6]]
+
+
+def test_what_else_a_function_answers_keeps_no_graph_however_it_is_nested():
+    def f(x):
+        y = x * x
+        return y.sum(), {"y": y, "parts": [y, (y, 2)], "largest": y.max(0)}
+
+    x = numbers(1.0, 2.0)
+    for aux in (grad(f, has_aux=True)(x)[1], value_and_grad(f, has_aux=True)(x)[0][1]):
+        assert not aux["y"].requires_grad and aux["y"].tolist() == [1, 4]
+        assert not aux["parts"][0].requires_grad and not aux["parts"][1][0].requires_grad
+        assert aux["parts"][1][1] == 2 and aux["largest"].values.item() == 4 and not aux["largest"].values.requires_grad
+    w = tensor([3.0], requires_grad=True)
+    _, aux = grad(lambda x: ((x * w).sum(), [x * w]), has_aux=True)(tensor([2.0]))
+    assert aux[0].requires_grad  # w may be asked for its gradient
+
+
 def test_has_aux_hands_on_what_else_the_function_answers():
     f = lambda x: (x * x, {"twice": 2, "x": x})  # noqa: E731
     g, aux = grad(f, has_aux=True)(3.0)
@@ -136,6 +183,14 @@ def test_jvp_answers_the_value_and_how_it_moves():
     np.testing.assert_allclose(tangent.array, np.array(cubic_jacobian(2, 3)) @ [1, 10], rtol=1e-14)
     y, tangent = jvp(lambda a, b: a * b, (2.0, 3.0), (1.0, 10.0))
     assert (y.item(), tangent.item()) == (6, 23)
+
+
+def test_jvp_of_a_function_with_several_values_answers_a_tangent_for_each():
+    f = lambda a, b: (a * b, a.sum(), numbers(1.0, 1.0))  # noqa: E731
+    values, tangents = jvp(f, (numbers(2.0, 3.0), numbers(5.0, 7.0)), (numbers(1.0, 1.0), numbers(0.0, 10.0)))
+    assert [y.tolist() for y in values] == [[10, 21], 5, [1, 1]]
+    assert [t.tolist() for t in tangents] == [[5, 37], 2, [0, 0]]
+    assert not any(r.requires_grad for r in (*values, *tangents))
 
 
 def test_jvp_of_linear_and_constant_functions_is_right():

@@ -64,6 +64,14 @@ def test_several_inputs_are_checked_where_they_require_grad_and_others_are_left_
     assert [a.tolist(), b.tolist(), c.tolist()] == before and a.grad is None
 
 
+def test_a_tensor_given_twice_is_checked_in_each_of_its_places():
+    x = leaf(2)
+    assert gradcheck(lambda a, b: a * b * b, [x, x]) and gradgradcheck(lambda a, b: a * b * b, [x, x])
+    assert gradgradcheck(lambda a: a * a, x, x)
+    with pytest.raises(GradcheckError, match="output 0, input 1"):
+        gradcheck(lambda a, b: a * square_with(lambda g, x: g * x)(b), [x, x])
+
+
 def test_numbers_without_axes_and_arrays_without_elements_pass():
     assert gradcheck(lambda x: x * x, leaf()) and gradgradcheck(lambda x: x * x, leaf())
     assert gradcheck(lambda x: x * x, leaf(0, 3)) and gradgradcheck(lambda x: x * x, leaf(0, 3))

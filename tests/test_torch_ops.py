@@ -59,7 +59,6 @@ TORCH = {
     **{name: getattr(F, name) for name in ["linear", "scaled_dot_product_attention"]},
     "layer_norm": lambda x, shape, *rest: F.layer_norm(x, (shape,) if isinstance(shape, int) else shape, *rest),
     "clip": torch.clip,
-    "cast": lambda x, dtype: x.to(torch.float64),
     "sum": reduction(torch.sum),
     "mean": reduction(torch.mean),
     "var": reduction(torch.var),
@@ -82,20 +81,21 @@ TORCH = {
     "flatten": torch.flatten,
     "getitem": getitem,
     "put": put,
-    "gather": lambda x, index, axis: torch.gather(x, axis, index),
+    "gather": torch.gather,
+    "take_along_axis": torch.take_along_dim,
     "scatter_add": lambda g, index, axis, shape: torch.zeros(shape, dtype=g.dtype).scatter_add(axis, index, g),
     "concatenate": lambda *xs, axis=0: torch.cat(xs, axis),
     "cat": torch.cat,
     "stack": torch.stack,
-    "split": lambda x, sizes, axis=0: torch.split(x, sizes, axis),
+    "split": torch.split,
+    "stretches": lambda x, sizes, axis=0: torch.split(x, sizes, axis),
     "pad_constant": lambda x, widths, value=0.0: F.pad(x, [n for pair in reversed(widths) for n in pair], value=value),
-    "pad": lambda x, pad, value=0.0: F.pad(x, pad, value=value),
+    "pad": F.pad,
     "matmul": torch.matmul,
     "embedding": lambda ids, weight: F.embedding(ids, weight),
     "sum_rows": lambda g, ids, rows: torch.zeros(rows, g.shape[-1], dtype=g.dtype).index_add(
         0, ids.reshape(-1), g.reshape(-1, g.shape[-1])
     ),
-    "dropout": lambda x, p=0.5, training=True: F.dropout(x, p, training),
     "bce_of_chances": lambda x, t: F.binary_cross_entropy(x, t, reduction="none"),
     "binary_cross_entropy_with_logits": F.binary_cross_entropy_with_logits,
 }
@@ -106,6 +106,7 @@ WITHOUT_NAMESAKE = {
     "gelu_slope",
     "normalise",  # inside layer_norm
     "attention",  # inside scaled_dot_product_attention
+    "dropout",  # torch draws other numbers
     "summed_cross_entropy",  # inside cross_entropy
 }
 WITHOUT_A_GRADIENT_THERE = {  # arguments for which torch refuses one
@@ -204,6 +205,14 @@ CORNERS = {
     "sigmoid": lambda t, x: t.sigmoid(x * 1000.0),
     "softmax": lambda t, x: t.softmax(x * 1000.0, 0),
     "logsumexp": lambda t, x: t.logsumexp(x * 1000.0, 0),
+    "logsumexp at infinity": lambda t, x: t.logsumexp(t.where(x > 1, np.inf, x), 0),
+    "maximum at NaN": lambda t, x: t.maximum(x, x.detach() * np.nan),
+    "minimum at NaN": lambda t, x: t.minimum(x, x.detach() * np.nan),
+    "std of equal numbers": lambda t, x: t.std(t.stack([x, x]), 0),
+    "softmax of nothing but -infinity": lambda t, x: t.softmax(t.where(x < 9, -np.inf, x), 0),
+    "pad": lambda t, x: (ops if t is ops else F).pad(x, (1, 2), "constant", 3.0),
+    "split": lambda t, x: t.split(x, 4)[1],
+    "gather": lambda t, x: t.gather(x, 0, (x.detach() > 0).long()),
 }
 
 

@@ -146,6 +146,19 @@ def test_an_evaluation_that_is_not_finite_is_not_told_so_that_the_good_weights_s
     assert [r["step"] for r in diary.steps] == [1, 2]
 
 
+def test_batches_that_run_out_are_an_error_not_a_shorter_training():
+    with pytest.raises(ValueError, match="ran out after 2 steps of 3"):
+        one_weight(steps=3, batches=iter([(np.ones((1, 1), np.float32), None)] * 2))
+
+
+def test_a_module_set_to_evaluation_stays_so_through_training():
+    model = nn.Sequential(nn.Linear(1, 1), nn.Dropout(0.5))
+    model[1].eval()
+    with model.evaluating():
+        assert not any(module.training for module in model.modules())
+    assert [module.training for module in model.modules()] == [True, True, False]
+
+
 def test_frozen_parameters_are_left_alone():
     model = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
     model[0].requires_grad_(False)
@@ -216,7 +229,7 @@ def test_the_smoothed_curve_is_as_long_and_stays_within_the_values(rng):
 def run_folder(path, model, config=None):
     """A folder as a run leaves it."""
     kind = "gpt" if isinstance(model, GPT) else "mlp"
-    folder = RunFolder(path, config or {"model": {"kind": kind, **model.config.to_dict()}})
+    folder = RunFolder(path, config or {"model": {"kind": kind, **model.config.to_dict()}}, model)
     folder.keep_weights(model)
     folder.close()
     return path
@@ -318,7 +331,7 @@ def test_metrics_of_which_the_last_line_was_cut_off_are_read_up_to_there(tmp_pat
 
 
 def test_a_metric_is_on_the_disk_when_it_was_noted(tmp_path):
-    folder = RunFolder(tmp_path / "a" / "b", {"model": "ключ"})
+    folder = RunFolder(tmp_path / "a" / "b", {"model": "ключ"}, MLP(MLPConfig((2, 2))))
     folder.note({"step": 1, "train_loss": 0.5})
     assert read_metrics(tmp_path / "a" / "b" / "metrics.jsonl") == [{"step": 1, "train_loss": 0.5}]
     assert "ключ" in (tmp_path / "a" / "b" / "config.json").read_text(encoding="utf-8")
@@ -328,9 +341,9 @@ def test_a_metric_is_on_the_disk_when_it_was_noted(tmp_path):
 def test_a_folder_that_cannot_be_is_refused(tmp_path):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(FileExistsError, match="is a file, where a folder"):
-        RunFolder(tmp_path / "file", {})
+        RunFolder(tmp_path / "file", {}, MLP(MLPConfig((2, 2))))
     with pytest.raises(NotADirectoryError):
-        RunFolder(tmp_path / "file" / "below", {})
+        RunFolder(tmp_path / "file" / "below", {}, MLP(MLPConfig((2, 2))))
     assert (tmp_path / "file").read_text() == "kept"
 
 
@@ -340,12 +353,12 @@ def test_what_ended_a_run_is_told_even_if_the_full_disk_spoils_the_picture_too(t
     model = MLP(MLPConfig((2, 2)))
     with (
         pytest.raises(OSError, match=r"No space left on device.*metrics\.jsonl"),
-        Run(RunFolder(tmp_path, {}), model, steps=1, unit="examples", per_example=1, sample=lambda: "") as run,
+        Run(RunFolder(tmp_path, {}, model), model, steps=1, unit="examples", per_example=1, sample=lambda: "") as run,
     ):
         run.stepped({"step": 1, "train_loss": 1.0, "lr": 1.0, "examples_per_second": 1.0})
     with (
         pytest.raises(ZeroDivisionError),
-        Run(RunFolder(tmp_path, {}), model, steps=1, unit="examples", per_example=1, sample=lambda: "") as run,
+        Run(RunFolder(tmp_path, {}, model), model, steps=1, unit="examples", per_example=1, sample=lambda: "") as run,
     ):
         try:
             run.stepped({"step": 1, "train_loss": 1.0, "lr": 1.0, "examples_per_second": 1.0})

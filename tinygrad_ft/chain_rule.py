@@ -6,17 +6,15 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-import numpy as np
-
 from tinygrad_ft import engine
 from tinygrad_ft.device import DEVICES, cpu
 from tinygrad_ft.engine import RELEASED, Array, Node, Value, op, pick
 
 
 def cotangents(
-    roots: Sequence[tuple[Node, Array]], wanted: Sequence[Node] | None, *, graph: bool, release: bool
-) -> dict[Node, Array]:
-    """The chain rule: dL/dn for every wanted node n, given dL/dy at each root y.
+    roots: Sequence[tuple[Node, Array]], wanted: set[Node] | None, *, graph: bool, release: bool
+) -> tuple[dict[Node, Array], set[int]]:
+    """The chain rule: dL/dn for every wanted node n, given dL/dy at each root y; and what of it is `lent`, see `own`.
 
     `wanted` may be None for every node that retains its gradient: all leaves, and those that were told to.
 
@@ -27,14 +25,17 @@ def cotangents(
     needed = None if wanted is None else _leading_to(wanted, [node for node, _ in roots])
     arrived: dict[Node, Any] = {}
     answers: dict[Node, Any] = {}
+    lent: set[int] = set()
     queue: list[tuple[int, Node]] = []
     for node, g in roots:
+        _lend(g, lent)
         _arrive(node, g, arrived, queue)
     while queue:
         node = heappop(queue)[1]
         g = arrived.pop(node)
-        for hook in node.hooks or ():
-            g = _through_hook(hook, g, graph)
+        if node.hooks:
+            for hook in list(node.hooks.values()):  # a hook may remove itself
+                g = _through_hook(hook, node, g, graph, lent)
         op = node.op
         if node.grad is not None if wanted is None else node in wanted:
             answers[node] = g
@@ -50,12 +51,52 @@ def cotangents(
                 continue
             if callable(gx):
                 gx = gx()
-            if gx.shape != parent.shape or gx.dtype is not parent.dtype:
-                gx = fit(gx, parent.shape, parent.dtype)
+            try:
+                fits = gx.shape == parent.shape and gx.dtype is parent.dtype
+            except AttributeError:
+                raise TypeError(
+                    f"the rule of {op.name} must answer Tensors or arrays: got {type(gx).__name__}"
+                ) from None
+            if not fits:
+                gx = fit(gx, parent.shape, parent.dtype, f"the rule of {op.name}")
             _arrive(parent, gx, arrived, queue)
         if release and node.kept:
             node.kept = RELEASED
-    return answers
+    return answers, lent
+
+
+def own(g: Array, lent: set[int]) -> Any:
+    """g as a Tensor that has its memory to itself. What it holds is lent from then on: the next owner gets a copy.
+
+    Rules are linear in g, so they answer with fresh memory, or with g itself or a view of it. So a copy is needed of
+    views, and of arrays that someone holds already: the one who gave the seed, a hook, another owner.
+    """
+    g = as_tensor(g)
+    if g.array.base is not None or id(g.array) in lent:
+        g = clone(g)
+    lent.add(id(g.array))
+    return g
+
+
+def _lend(g: Array, lent: set[int]) -> None:
+    """Note who is seen outside: this array, and the one that it may be a view of."""
+    array = g.array if isinstance(g, Value) else g
+    lent.update((id(array), id(array.base)))
+
+
+def as_tensor(g: Array) -> Any:
+    """g, or a Tensor that shares its memory."""
+    return g if isinstance(g, Value) else engine.Tensor(g if type(g) in DEVICES else cpu.xp.asarray(g))
+
+
+def as_gradient(g: Any, of: Any, called: str, error: type[Exception] = ValueError) -> Any:
+    """What someone gives as the gradient of a Tensor or node: a Tensor of its shape and dtype, or an error."""
+    if not hasattr(g, "dtype"):
+        raise TypeError(f"{called} must be a Tensor or an array: got {type(g).__name__}")
+    g = as_tensor(g)
+    if tuple(g.shape) != tuple(of.shape):
+        raise error(f"{called} must have the shape {tuple(of.shape)} of the Tensor: got {tuple(g.shape)}")
+    return g if g.dtype == of.dtype else cast(g, dtype=of.dtype)
 
 
 def _arrive(node: Node, g: Array, arrived: dict[Node, Any], queue: list[tuple[int, Node]]) -> None:
@@ -75,14 +116,18 @@ def _arrive_at_output(node: Node | None, i: int, g: Array, arrived: dict[Node, A
     got[i] = g if got[i] is None else got[i] + g
 
 
-def _through_hook(hook: Callable[[Any], Any], g: Array, graph: bool) -> Array:
-    answer = hook(g if isinstance(g, Value) else engine.Tensor(g if type(g) in DEVICES else cpu.xp.asarray(g)))
+def _through_hook(hook: Callable[[Any], Any], node: Node, g: Array, graph: bool, lent: set[int]) -> Array:
+    seen = as_tensor(g)
+    _lend(seen, lent)
+    answer = hook(seen)
     if answer is None:
         return g
-    return answer if graph or not isinstance(answer, Value) else answer.array
+    answer = as_gradient(answer, node, "what a hook returns", RuntimeError)
+    _lend(answer, lent)
+    return answer if graph else answer.array
 
 
-def _leading_to(wanted: Sequence[Node], roots: Sequence[Node]) -> set[Node]:
+def _leading_to(wanted: set[Node], roots: Sequence[Node]) -> set[Node]:
     """The nodes between the roots and the wanted ones: the only ones worth walking through."""
     found, queue = set(roots), list(roots)
     while queue:
@@ -151,9 +196,21 @@ def cast_vjp(g: Array) -> Array:
     return g
 
 
-def fit(g: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Bring a cotangent to its parent's shape and dtype: sum what was broadcast, spread what was summed."""
+def fit(g: Array, shape: tuple[int, ...], dtype: Any, by: str = "a rule") -> Array:
+    """Bring a cotangent to its parent's shape and dtype: sum what was broadcast, spread what was summed.
+
+    Only a number is spread along new axes: g along those that a sum has removed would broadcast too, but along wrong
+    ones.
+    """
     if g.shape != shape:
-        spread = np.broadcast_shapes(g.shape, shape) == shape
-        g = expand(g, shape=shape) if spread else sum_to(g, shape=shape)
+        lead = g.ndim - len(shape)
+        if g.ndim == 0 or (lead == 0 and all(n in (1, m) for n, m in zip(g.shape, shape, strict=True))):
+            g = expand(g, shape=shape)
+        elif lead >= 0 and all(m in (1, n) for n, m in zip(g.shape[lead:], shape, strict=True)):
+            g = sum_to(g, shape=shape)
+        else:
+            raise ValueError(
+                f"{by} answered shape {tuple(g.shape)} for an input of shape {tuple(shape)}: it must have that shape, "
+                "or be one number, or differ in axes of length 1 only and in axes that broadcasting put in front"
+            )
     return g if g.dtype == dtype else cast(g, dtype=dtype)

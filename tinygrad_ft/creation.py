@@ -7,14 +7,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ft.ops.random import generator
-from tinygrad_ft.tensor import Tensor
+from tinygrad_ft.tensor import Tensor, one_tuple
 
 float16, float32, float64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 int64, bool_ = np.dtype(np.int64), np.dtype(np.bool_)
-
-
-def _shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
 
 
 def _made(array: Any, requires_grad: bool) -> Tensor:
@@ -23,12 +19,12 @@ def _made(array: Any, requires_grad: bool) -> Tensor:
 
 def zeros(*shape: Any, dtype: Any = float32, requires_grad: bool = False) -> Tensor:
     """Zeros."""
-    return _made(np.zeros(_shape(shape), dtype), requires_grad)
+    return _made(np.zeros(one_tuple(shape), dtype), requires_grad)
 
 
 def ones(*shape: Any, dtype: Any = float32, requires_grad: bool = False) -> Tensor:
     """Ones."""
-    return _made(np.ones(_shape(shape), dtype), requires_grad)
+    return _made(np.ones(one_tuple(shape), dtype), requires_grad)
 
 
 def full(shape: Any, value: Any, *, dtype: Any = float32, requires_grad: bool = False) -> Tensor:
@@ -60,15 +56,18 @@ def eye(n: int, m: int | None = None, *, dtype: Any = float32) -> Tensor:
 def rand(
     *shape: Any, dtype: Any = float32, requires_grad: bool = False, rng: np.random.Generator | None = None
 ) -> Tensor:
-    """Uniform from 0 up to but without 1."""
-    return _made(np.asarray(generator(rng).random(_shape(shape))).astype(dtype), requires_grad)
+    """Uniform from 0 up to but without 1, drawn in that dtype: rounded to it afterwards, the largest could become 1."""
+    shape = one_tuple(shape)
+    if dtype == float16:  # NumPy draws none: the multiples of 2^-11 below 1 are those that its 11 bits can all hold
+        return _made(np.asarray(generator(rng).integers(0, 2048, shape) / 2048).astype(float16), requires_grad)
+    return _made(np.asarray(generator(rng).random(shape, dtype)), requires_grad)
 
 
 def randn(
     *shape: Any, dtype: Any = float32, requires_grad: bool = False, rng: np.random.Generator | None = None
 ) -> Tensor:
     """Normal with mean 0 and variance 1."""
-    return _made(np.asarray(generator(rng).standard_normal(_shape(shape))).astype(dtype), requires_grad)
+    return _made(np.asarray(generator(rng).standard_normal(one_tuple(shape))).astype(dtype), requires_grad)
 
 
 def randint(low: int, high: int, shape: Any, *, rng: np.random.Generator | None = None) -> Tensor:

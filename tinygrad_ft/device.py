@@ -1,7 +1,8 @@
 """Where arrays live, and the array module that computes there.
 
 An op never names NumPy: its forward is handed `xp`, the array module of the device that its arrays are on.
-A device joins by adding the type of its arrays to `DEVICES`.
+For ops a device joins by adding the type of its arrays to `DEVICES`; what makes arrays (`tensor`, `zeros`, `rand`)
+and moves them (`Tensor.to`) knows the CPU only.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ The chain rule, which walks back from node to node, is the next page, `chain_rul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from inspect import Parameter, signature
 from itertools import count
 from operator import itemgetter
@@ -48,7 +48,7 @@ class Node:
     def __init__(self, op: Op | None, parents: Sequence[Node | None], kept: Any, params: Any, shape: Any, dtype: Any):
         self.op, self.parents, self.kept, self.params, self.shape, self.dtype = op, parents, kept, params, shape, dtype
         self.index = _new_index()  # a node is always newer than its parents, so indices sort the graph
-        self.hooks: list[Callable[[Any], Any]] | None = None
+        self.hooks: dict[object, Callable[[Any], Any]] | None = None  # in the order in which they were registered
         self.grad: Any = None  # a Tensor; NONE_YET on a leaf, or a node told to retain its gradient, before it has one
 
     def pull(self, g: Array, graph: bool) -> Sequence[Array]:
@@ -66,7 +66,13 @@ class Node:
             answer = op.rule(g, *kept, **{name: self.params[name] for name in op.rule_params})
         else:
             answer = op.rule(g, *kept)
-        return answer if type(answer) is tuple else (answer,)
+        answers = answer if type(answer) is tuple else (answer,)
+        if len(answers) != len(self.parents):
+            raise ValueError(
+                f"the rule of {op.name} must answer one gradient an input, None for an input without one: "
+                f"got {len(answers)} for {len(self.parents)}"
+            )
+        return answers
 
     def _as_tensor(self, which: int | slice, a: Any) -> Any:
         if which == -1:
@@ -127,6 +133,7 @@ class Op:
             p.name: p.default for p in given if p.kind is Parameter.KEYWORD_ONLY and p.default is not p.empty
         }
         self.named = set(self.params)
+        self.asks_for_dtype = "dtype" in self.named  # such an op answers in the dtype it was told
         self.kernels: Kernels | None = None
         self.rule: Callable[..., Any] | None = None
         self.keeps: list[int | slice] = []
@@ -204,12 +211,12 @@ class Op:
         # NumPy answers with a bare scalar when no axis is left, which can hold no node
         if type(y) is tuple:
             y = [part if type(part) is kind else device.xp.asarray(part) for part in y]
-            y = tuple([_never_promoted(part, arrays) if part.dtype is _FLOAT64 else part for part in y])
+            y = tuple([self._never_promoted(part, arrays) if part.dtype is _FLOAT64 else part for part in y])
         else:
             if type(y) is not kind:
                 y = device.xp.asarray(y)
             if y.dtype is _FLOAT64:
-                y = _never_promoted(y, arrays)
+                y = self._never_promoted(y, arrays)
         if tracked is None or self.rule is None or not _mode.recording:
             return Tensor(y) if type(y) is kind else tuple(map(Tensor, y))
         arrays.append(y)
@@ -220,6 +227,13 @@ class Op:
             return Tensor(y, Node(self, parents, kept, params, y.shape, y.dtype))
         node = Node(self, parents, kept, params, [part.shape for part in y], None)
         return tuple(map(Tensor, y, node.output_nodes(y)))
+
+    def _never_promoted(self, y: Any, arrays: Iterable[Any]) -> Any:
+        """float64 only where it came in or was asked for: NumPy makes it of int64 with float32, and of integers."""
+        floats = [a.dtype for a in arrays if type(a) in DEVICES and a.dtype.kind == "f"]
+        if self.asks_for_dtype or _FLOAT64 in floats:
+            return y
+        return y.astype(np.result_type(*floats) if floats else np.float32)
 
     def _sort_arguments(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Parameters may be given by position after the arrays, and under PyTorch's names dim and keepdim."""
@@ -276,25 +290,29 @@ def _device_of(arrays: Iterable[Any]) -> Device:
     return cpu
 
 
-def _never_promoted(y: Any, arrays: Iterable[Any]) -> Any:
-    """float64 only where a float64 array came in: NumPy makes it of int64 with float32, and of integers divided."""
-    floats = [a.dtype for a in arrays if type(a) in DEVICES and a.dtype.kind == "f"]
-    return y if _FLOAT64 in floats else y.astype(np.result_type(*floats) if floats else np.float32)
+class Recording:
+    """A context, or a decorator, in which ops leave nodes behind or do not; it may be entered again, also in itself."""
 
+    def __init__(self, on: bool):
+        self.on = on
+        self.before: list[bool] = []
 
-@contextmanager
-def recording(on: bool) -> Iterator[None]:
-    """Within it, ops leave nodes behind or do not; `no_grad` is recording(False)."""
-    before, _mode.recording = _mode.recording, on
-    try:
-        yield
-    finally:
-        _mode.recording = before
+    def __enter__(self) -> None:
+        self.before.append(_mode.recording)
+        _mode.recording = self.on
 
+    def __exit__(self, *_: object) -> None:
+        _mode.recording = self.before.pop()
 
-def is_recording() -> bool:
-    """Whether ops in this thread leave nodes behind at the moment."""
-    return _mode.recording
+    def __call__(self, f: F) -> F:
+        """f, run in such a context: one for each call, since calls may come from several threads."""
+
+        @wraps(f)
+        def call(*args: Any, **params: Any) -> Any:
+            with Recording(self.on):
+                return f(*args, **params)
+
+        return call  # type: ignore[return-value]
 
 
 @op

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -24,17 +25,33 @@ def _variable(x: Any) -> Any:
     return Tensor(x.array).requires_grad_()
 
 
-def _at(positions: int | tuple[int, ...], args: tuple[Any, ...]) -> tuple[list[Any], tuple[Any, ...]]:
+def _position(argnum: Any, args: tuple[Any, ...]) -> int:
+    """Which argument is meant, counted from 0; those given by keyword have no position."""
+    if not isinstance(argnum, Integral):
+        raise TypeError(f"argnums says by its position which argument is meant: got {argnum!r}")
+    if not args:
+        raise TypeError("derivatives are by positional arguments, and none was given: pass x as f(x), not as f(x=x)")
+    if not -len(args) <= argnum < len(args):
+        raise IndexError(f"argnums {argnum} is out of range: {len(args)} positional arguments were given")
+    return int(argnum) % len(args)
+
+
+def _at(argnums: int | tuple[int, ...], args: tuple[Any, ...]) -> tuple[list[Any], tuple[Any, ...]]:
     """The arguments at those positions made variables, and all the arguments with these in their places."""
-    where = (positions,) if isinstance(positions, int) else positions
-    variables = {i % len(args): _variable(args[i]) for i in where}
+    where = [_position(i, args) for i in (argnums if isinstance(argnums, tuple | list) else (argnums,))]
+    if len(set(where)) < len(where):
+        raise ValueError(f"argnums {argnums} names an argument twice")
+    variables = {i: _variable(args[i]) for i in where}
     return list(variables.values()), tuple(variables.get(i, a) for i, a in enumerate(args))
 
 
 def _settled(result: Any, own: list[Any]) -> Any:
     """A result as a constant, unless it depends on a variable that is not our own and may be asked for a gradient."""
-    if isinstance(result, tuple):
-        return tuple(_settled(r, own) for r in result)
+    if isinstance(result, dict):
+        return {key: _settled(r, own) for key, r in result.items()}
+    if isinstance(result, tuple | list):
+        kind = getattr(result, "_make", list if isinstance(result, list) else tuple)  # a named tuple stays one
+        return kind(_settled(r, own) for r in result)
     if not isinstance(result, Value) or result.node is None:
         return result
     ours, queue, seen = {v.node for v in own}, [result.node], set()
@@ -67,7 +84,7 @@ def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0, has_aux: boo
                     f"grad needs a function with one number as its value: got {getattr(y, 'shape', type(y).__name__)}"
                 )
             gs = _gradients([y], variables, None)
-        gs = gs[0] if isinstance(argnums, int) else gs
+        gs = gs if isinstance(argnums, tuple | list) else gs[0]
         value = _settled(y, variables)
         return (value, _settled(answer[1], variables)) if has_aux else value, _settled(gs, variables)
 
@@ -112,7 +129,7 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, Function]:
 
 
 def jvp(f: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-    """(f(*primals), J v): how f moves when its arguments move by the tangents v.
+    """(f(*primals), J v): how f moves when its arguments move by the tangents v; a tuple if f answers a tuple.
 
     u^T J is linear in u, and its derivative by u, along v, is J v: two reverse passes make a forward one.
     """
@@ -123,20 +140,33 @@ def jvp(f: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tup
     with gradients.enable_grad():
         variables, args = _at(tuple(range(len(primals))), primals)
         y = f(*args)
-        us = [_variable(np.zeros(y.shape, y.dtype))]
-        gs = _gradients([y], variables, us)
+        ys = y if isinstance(y, tuple) else (y,)
+        us = [_variable(np.zeros(y.shape, y.dtype)) for y in ys]
+        gs = _gradients(ys, variables, us)
         vs = [t if isinstance(t, Value) else tensor(t, dtype=v.dtype) for v, t in zip(variables, tangents, strict=True)]
-        tangent = _gradients(gs, us, vs)[0]
-    return _settled(y, variables), _settled(tangent, [*variables, *us])
+        moved = _settled(_gradients(gs, us, vs), [*variables, *us])
+    return _settled(y, variables), moved if isinstance(y, tuple) else moved[0]
+
+
+def _only_one(argnums: Any) -> None:
+    if not isinstance(argnums, Integral):
+        raise TypeError(f"Jacobians and Hessians are by one argument: got argnums={argnums!r}; call once for each")
+
+
+def _of_one(f: Function, argnum: int, args: tuple[Any, ...]) -> tuple[Any, Function]:
+    """The argument at that position, and f as a function of it alone."""
+    i = _position(argnum, args)
+    return args[i] if isinstance(args[i], Value) else tensor(args[i]), lambda v: f(*args[:i], v, *args[i + 1 :])
 
 
 def jacrev(f: Function, argnums: int = 0) -> Function:
     """A function that answers J, shape (*y.shape, *x.shape), by one reverse pass an element of y: for few outputs."""
+    _only_one(argnums)
 
     @wraps(f)
     def jacobian(*args: Any) -> Any:
-        x = args[argnums] if isinstance(args[argnums], Value) else tensor(args[argnums])
-        y, pull = vjp(lambda v: f(*args[:argnums], v, *args[argnums + 1 :]), x)
+        x, of_x = _of_one(f, argnums, args)
+        y, pull = vjp(of_x, x)
         rows = [pull(basis) for basis in _basis(y)]
         return (
             ops.reshape(ops.stack(rows), (*y.shape, *x.shape))
@@ -149,14 +179,11 @@ def jacrev(f: Function, argnums: int = 0) -> Function:
 
 def jacfwd(f: Function, argnums: int = 0) -> Function:
     """A function that answers J, shape (*y.shape, *x.shape), by one forward pass an element of x: for few inputs."""
+    _only_one(argnums)
 
     @wraps(f)
     def jacobian(*args: Any) -> Any:
-        x = args[argnums] if isinstance(args[argnums], Value) else tensor(args[argnums])
-
-        def of_x(v: Any) -> Any:
-            return f(*args[:argnums], v, *args[argnums + 1 :])
-
+        x, of_x = _of_one(f, argnums, args)
         columns = [jvp(of_x, (x,), (basis,))[1] for basis in _basis(x)]
         shape = of_x(x).shape
         return (

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from tinygrad_ft import engine
-from tinygrad_ft.chain_rule import clone, cotangents
-from tinygrad_ft.device import DEVICES, cpu, device_of
-from tinygrad_ft.engine import NONE_YET, Node, Value, recording
+from tinygrad_ft.chain_rule import as_gradient, cotangents, own
+from tinygrad_ft.device import DEVICES, device_of
+from tinygrad_ft.engine import NONE_YET, Node, Recording, Value
+
+_AS_IT_IS = nullcontext()
 
 
-def no_grad() -> Any:
-    """A context, or a decorator, in which ops leave nothing behind to be differentiated."""
-    return recording(False)
+def no_grad(f: Callable[..., Any] | None = None) -> Any:
+    """A context in which ops leave nothing behind to be differentiated; a decorator too, with brackets or without."""
+    return Recording(False) if f is None else Recording(False)(f)
 
 
-def enable_grad() -> Any:
+def enable_grad(f: Callable[..., Any] | None = None) -> Any:
     """A context, or a decorator, that undoes an outer `no_grad`."""
-    return recording(True)
+    return Recording(True) if f is None else Recording(True)(f)
 
 
 def backward(y: Any, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
@@ -33,21 +35,12 @@ def backward(y: Any, gradient: Any = None, retain_graph: bool | None = None, cre
         RuntimeError: if y depends on no leaf, if its size is not 1 and no gradient is given, or on a second pass
             through a graph that was released.
     """
-    seed = _seed(y, gradient, create_graph)
     release = not (create_graph if retain_graph is None else retain_graph)
-    leaves = cotangents([seed], None, graph=create_graph, release=release)
-    handed_out = {id(_array(seed[1]))}
-    for node, g in leaves.items():
-        _add_to_grad(node, g, handed_out)
-
-
-def _add_to_grad(node: Node, g: Any, handed_out: set[int]) -> None:
-    """Leaves must own their gradients: rules hand the same array on to several parents, views of it, or the seed."""
-    g = _as_tensor(g)
-    if node.grad is NONE_YET and (g.array.base is not None or id(g.array) in handed_out or node.hooks):
-        g = clone(g)
-    handed_out.add(id(g.array))
-    node.grad = g if node.grad is NONE_YET else node.grad + g
+    with _recorded_if(create_graph):
+        seed = _seed(y, gradient, create_graph)
+        leaves, lent = cotangents([seed], None, graph=create_graph, release=release)
+        for node, g in leaves.items():
+            node.grad = own(g, lent) if node.grad is NONE_YET else node.grad + g
 
 
 def grad(
@@ -74,22 +67,18 @@ def grad(
         if x.node is None:
             raise RuntimeError(f"grad: input {i} does not require grad; create it with requires_grad=True")
     retain = create_graph if retain_graph is None else retain_graph
-    roots = [_seed(y, g, create_graph) for y, g in zip(ys, gs, strict=True)]
-    found = cotangents(roots, [x.node for x in xs], graph=create_graph, release=not retain)
-    for i, x in enumerate(xs):
-        if x.node not in found and not allow_unused:
-            raise RuntimeError(f"grad: no output depends on input {i}; pass allow_unused=True to get None for it")
-    return tuple(_as_tensor(found[x.node]) if x.node in found else None for x in xs)
+    with _recorded_if(create_graph):
+        roots = [_seed(y, g, create_graph) for y, g in zip(ys, gs, strict=True)]
+        found, lent = cotangents(roots, {x.node for x in xs}, graph=create_graph, release=not retain)
+        for i, x in enumerate(xs):
+            if x.node not in found and not allow_unused:
+                raise RuntimeError(f"grad: no output depends on input {i}; pass allow_unused=True to get None for it")
+        return tuple(own(found[x.node], lent) if x.node in found else None for x in xs)
 
 
-def _as_tensor(g: Any) -> Any:
-    if isinstance(g, Value):
-        return g
-    return engine.Tensor(g if type(g) in DEVICES else cpu.xp.asarray(g))
-
-
-def _array(x: Any) -> Any:
-    return x.array if isinstance(x, Value) else x
+def _recorded_if(graph: bool) -> Any:
+    """A gradient that shall be differentiable is recorded even inside no_grad."""
+    return enable_grad() if graph else _AS_IT_IS
 
 
 def _sequence(x: Any) -> Sequence[Any]:
@@ -106,12 +95,5 @@ def _seed(y: Any, gradient: Any, graph: bool) -> tuple[Node, Any]:
                 ".sum() or .mean(), or pass the gradient with respect to it"
             )
         gradient = device_of(y.array).xp.ones_like(y.array)
-    if hasattr(gradient, "dtype") and not isinstance(gradient, Value):
-        gradient = device_of(y.array).xp.asarray(gradient)  # NumPy's own numbers are no arrays
-    if type(_array(gradient)) not in DEVICES:
-        raise TypeError(f"the gradient must be a Tensor or an array: got {type(gradient).__name__}")
-    g = gradient if graph else _array(gradient)
-    g = engine.Tensor(g) if graph and not isinstance(g, Value) else g
-    if tuple(g.shape) != tuple(y.array.shape):
-        raise ValueError(f"the gradient must have the shape {y.array.shape} of the Tensor: got {tuple(g.shape)}")
-    return y.node, g
+    g = as_gradient(gradient, y, "the gradient")
+    return y.node, g if graph else g.array

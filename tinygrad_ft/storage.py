@@ -20,7 +20,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     Raises:
         OSError: if it cannot be written (no space, no permission, no folder, a device); the old file is untouched.
     """
-    path = Path(path)
+    path = Path(path).resolve()  # through a symbolic link what it points to is replaced, not the link
     if path.exists() and not path.is_file():  # a rename would put a file in the place of /dev/null
         raise OSError(EINVAL, "is no regular file, so it cannot be written whole or not at all", str(path))
     data = content.encode() if isinstance(content, str) else content

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from tinygrad_ft import gradients, ops
+from tinygrad_ft.chain_rule import as_gradient
 from tinygrad_ft.device import DEVICES, Device, device, device_of
 from tinygrad_ft.engine import NONE_YET, Node, Value, answers_with
 from tinygrad_ft.ops.shape import HERE
@@ -25,7 +27,10 @@ class Tensor(Value):
     __array_ufunc__ = None  # so that `ndarray * Tensor` asks Tensor
 
     def __init__(self, array: Any, node: Node | None = None):
-        self.array, self.node = array, node
+        if node is None and type(array) is not ndarray:  # ops alone give a node, with an array of their making
+            array = _plain(array, type(self).__name__)
+        self.array = array
+        self.node = node
 
     # what it is
 
@@ -161,13 +166,11 @@ class Tensor(Value):
 
     @grad.setter
     def grad(self, g: Any) -> None:
-        if g is not None and tuple(g.shape) != tuple(self.shape):
-            raise ValueError(f"grad must have the Tensor's shape {self.shape}: got {tuple(g.shape)}")
-        if self.node is None:
-            if g is not None:
-                raise RuntimeError("this Tensor does not require grad, so it has nowhere to keep one")
-        else:
-            self.node.grad = NONE_YET if g is None else g
+        if self.node is not None and self.node.grad is not None:
+            self.node.grad = NONE_YET if g is None else as_gradient(g, self, "grad")
+        elif g is not None:
+            why = "does not require grad" if self.node is None else "was made by an op and does not retain its grad"
+            raise RuntimeError(f"this Tensor {why}, so it has nowhere to keep one")
 
     def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to the grad of every leaf that self depends on; see `gradients.backward`."""
@@ -176,13 +179,18 @@ class Tensor(Value):
     def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
         """Call hook(g) when this Tensor's cotangent g is complete; what it returns, if not None, takes the place of g.
 
-        Returns a function that removes the hook.
+        Returns a function that removes the hook; calling it again does nothing.
         """
         if self.node is None:
             raise RuntimeError("this Tensor does not require grad, so no cotangent will ever reach it")
-        hooks = self.node.hooks = self.node.hooks or []
-        hooks.append(hook)
-        return lambda: hooks.remove(hook)
+        hooks = self.node.hooks = self.node.hooks or {}
+        key = object()  # one function may be registered twice
+        hooks[key] = hook
+
+        def remove() -> None:
+            hooks.pop(key, None)
+
+        return remove
 
     def retain_grad(self) -> None:
         """Keep the gradient of a Tensor that an op made, as leaves do."""
@@ -199,6 +207,15 @@ class Tensor(Value):
         """A copy that passes gradients back to the original."""
         return ops.clone(self)
 
+    def __reduce__(self) -> Any:
+        """What copy and pickle go by: a leaf becomes another leaf, with its gradient and without its hooks."""
+        if not self.is_leaf:
+            raise RuntimeError(
+                f"this Tensor was made by {self.node.op.name}, and its graph cannot be copied: "  # type: ignore[union-attr]
+                "copy the leaves that it was made of, or call .detach() or .clone()"
+            )
+        return _leaf, (type(self), self.array, self.requires_grad, self.grad), getattr(self, "__dict__", None) or None
+
     # moving and converting
 
     def to(self, target: Any) -> Any:
@@ -211,8 +228,8 @@ class Tensor(Value):
         try:
             dtype = np.dtype(target)
         except TypeError:
-            device(target)  # raises, and lists the devices
-            raise
+            known = ", ".join(str(d) for d in DEVICES.values())
+            raise ValueError(f"{target!r} is neither a device that is known here ({known}) nor a dtype") from None
         if dtype == self.dtype:
             return self
         return ops.cast(self, dtype=dtype) if dtype.kind == "f" else Tensor(self.array.astype(dtype))
@@ -309,21 +326,21 @@ class Tensor(Value):
     logsumexp, softmax, log_softmax = ops.logsumexp, ops.softmax, ops.log_softmax
     transpose, squeeze, unsqueeze, flatten = ops.transpose, ops.squeeze, ops.unsqueeze, ops.flatten
     swapaxes = ops.transpose
-    broadcast_to, split = ops.broadcast_to, ops.split
+    broadcast_to, split, gather = ops.broadcast_to, ops.split, ops.gather
 
     def reshape(self, *shape: Any) -> Any:
         """The same elements in a new shape, given as numbers or as one tuple."""
-        return ops.reshape(self, shape=_one_tuple(shape))
+        return ops.reshape(self, shape=one_tuple(shape))
 
     view = reshape
 
     def permute(self, *axes: Any) -> Any:
         """The axes in another order, given as numbers or as one tuple."""
-        return ops.permute(self, axes=_one_tuple(axes))
+        return ops.permute(self, axes=one_tuple(axes))
 
     def expand(self, *shape: Any) -> Any:
         """Repeated along axes of length 1; -1 keeps a length."""
-        return ops.broadcast_to(self, _one_tuple(shape))
+        return ops.broadcast_to(self, one_tuple(shape))
 
     @property
     def T(self) -> Any:
@@ -336,7 +353,24 @@ class Tensor(Value):
         return ops.transpose(self)
 
 
-def _one_tuple(numbers: tuple[Any, ...]) -> tuple[int, ...]:
+def _plain(array: Any, kind: str) -> Any:
+    """An array of a device: NumPy's subclasses and single numbers are brought to its one type of array."""
+    if type(array) in DEVICES:
+        return array
+    if isinstance(array, ndarray | np.generic):
+        return np.asarray(array)
+    raise TypeError(f"{kind}(...) takes an array: got {type(array).__name__}; tg.tensor(...) takes numbers too")
+
+
+def _leaf(kind: type[Tensor], array: Any, requires_grad: bool, grad: Any) -> Tensor:
+    made = kind.__new__(kind)  # a subclass may take other arguments than an array
+    Tensor.__init__(made, array)
+    made.requires_grad_(requires_grad).grad = grad
+    return made
+
+
+def one_tuple(numbers: tuple[Any, ...]) -> tuple[int, ...]:
+    """Lengths or axes, which may be given as numbers or as one tuple."""
     return tuple(numbers[0]) if len(numbers) == 1 and isinstance(numbers[0], tuple | list) else numbers
 
 

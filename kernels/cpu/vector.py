@@ -59,7 +59,8 @@ def exp32(x: Any) -> Any:
 def normal_tail(x: Any) -> Any:
     """(chance that a standard normal is below x, its density at x without the factor 1/sqrt(2 pi)), for float32.
 
-    Absolute error 1e-7; both are exactly 0 below -13, and NaN at NaN.
+    Absolute error 3e-7, of which 8e-8 is the formula's and the rest rounding: gelu is off by up to 4.2e-7, NumPy's six
+    passes in float32 by up to 4.5e-7. Both are exactly 0 below -13, and NaN at NaN.
     Source: Abramowitz and Stegun, "Handbook of Mathematical Functions", 1964, formula 7.1.26.
     """
     z = abs(x) * F(0.70710678)

@@ -3,6 +3,7 @@
 import math
 from statistics import NormalDist
 
+import numpy as np
 from references.ways import each
 
 
@@ -59,7 +60,7 @@ REFERENCES = {
     "zeros_like": each(lambda x: 0.0),
     "maximum": each(lambda a, b: a if a > b else b),
     "minimum": each(lambda a, b: a if a < b else b),
-    "share": each(lambda won, tied: 0.5 if tied else float(won)),
+    "share": each(lambda lost, tied: 0.5 if tied else float(not lost)),
     "clip": each(clipped_number),
     "where": each(lambda condition, a, b: a if condition else b),
     "eq": each(lambda a, b: a == b),
@@ -73,5 +74,5 @@ REFERENCES = {
     "logical_not": each(lambda x: not x),
     "isfinite": each(math.isfinite),
     "clone": each(lambda x: x),
-    "cast": each(lambda x, dtype: x),
+    "cast": lambda x, dtype: np.array([dtype.type(number) for number in x.ravel().tolist()], dtype).reshape(x.shape),
 }

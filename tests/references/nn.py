@@ -50,6 +50,14 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, *, is_causal
     return attention(query, key, value, attn_mask, causal=is_causal, scale=1 / math.sqrt(query.shape[-1]))[0]
 
 
+def dropout(x, p=0.5, training=True, *, rng=None):
+    """One draw for each element, in order of memory."""
+    if not training:
+        return x
+    draws = rng.random(x.shape, dtype=np.float32)
+    return each(lambda x, draw: 0.0 if draw < p else x / (1 - p))(x, draws)
+
+
 def summarised(losses, reduction, count=None):
     if reduction == "none":
         return losses
@@ -109,7 +117,7 @@ REFERENCES = {
     "layer_norm": layer_norm,
     "attention": attention,
     "scaled_dot_product_attention": scaled_dot_product_attention,
-    "dropout": lambda x, p=0.5, training=True: x,  # the samples are those without chance; chance has tests of its own
+    "dropout": dropout,
     "summed_cross_entropy": summed_cross_entropy,
     "cross_entropy": cross_entropy,
     "mse_loss": mse_loss,

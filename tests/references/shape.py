@@ -83,7 +83,7 @@ def along(place, axis, i):
     return (*place[:axis], i, *place[axis + 1 :])
 
 
-def gather(x, index, axis):
+def gather(x, axis, index):
     return fetched(x, index.shape, lambda p: along(p, axis % x.ndim, index[p]))
 
 
@@ -108,7 +108,18 @@ def stack(tensors, axis=0):
     return concatenate(*(unsqueeze(x, axis) for x in tensors), axis=axis)
 
 
-def split(x, sizes, axis=0):
+def split(x, size, axis=0):
+    """By counting down what is left, where one size is given."""
+    if isinstance(size, tuple):
+        return stretches(x, size, axis)
+    sizes, left = [], x.shape[axis]
+    while left > 0 or not sizes:
+        sizes.append(min(left, size))
+        left -= size
+    return stretches(x, sizes, axis)
+
+
+def stretches(x, sizes, axis=0):
     ends = list(itertools.accumulate(sizes, initial=0))
     return tuple(np.take(x, range(a, b), axis) for a, b in itertools.pairwise(ends))
 
@@ -120,7 +131,7 @@ def pad_constant(x, widths, value=0.0):
     return y
 
 
-def pad(x, pad, value=0.0):
+def pad(x, pad, mode="constant", value=0.0):
     pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
     return pad_constant(x, ((0, 0),) * (x.ndim - len(pairs)) + tuple(reversed(pairs)), value)
 
@@ -140,11 +151,13 @@ REFERENCES = {
     "getitem": getitem,
     "put": put,
     "gather": gather,
+    "take_along_axis": lambda x, index, axis: gather(x, axis, index),
     "scatter_add": scatter_add,
     "concatenate": concatenate,
     "cat": lambda tensors, axis=0: concatenate(*tensors, axis=axis),
     "stack": stack,
     "split": split,
+    "stretches": stretches,
     "pad_constant": pad_constant,
     "pad": pad,
 }

@@ -42,6 +42,7 @@ VALUES = {
     **dict.fromkeys(["logical_and", "logical_or", "share"], pairs_of_booleans),
     "logical_not": lambda rng: [Sample((a,)) for (a, _), _ in pairs_of_booleans(rng)],
     "isfinite": with_infinities,
+    "cast": lambda rng: [Sample((rng.standard_normal(3),), {"dtype": np.dtype(name)}) for name in ("f2", "f4", "f8")],
     "zeros_like": lambda rng: [Sample((a,)) for (a, _), _ in pairs_with_ties(rng)],
     "argmax": reductions_with_ties,
     "argmin": reductions_with_ties,

@@ -41,6 +41,8 @@ def gradcheck(
     """
     given = [inputs] if isinstance(inputs, Value) else list(inputs)
     checked = [i for i, x in enumerate(given) if isinstance(x, Value) and x.node is not None]
+    for i in checked:  # a variable of its own for each place, since one Tensor may stand in two
+        given[i] = Tensor(given[i].array).requires_grad_()
     if not checked:
         raise ValueError(
             "gradcheck needs an input that requires grad: got none; pass requires_grad=True where you make it"

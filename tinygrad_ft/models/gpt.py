@@ -105,16 +105,11 @@ class GPT(nn.Module):
             raise ValueError("generate needs a prompt of at least one token")
         if not temperature >= 0 or (top_k is not None and top_k < 1):
             raise ValueError(f"generate needs temperature >= 0 and top_k >= 1: got {temperature} and {top_k}")
-        was_training = self.training
-        self.eval()
         ids = np.asarray(prompt, dtype=np.int64)
-        try:
-            with no_grad():
-                for _ in range(tokens):
-                    logits = self(Tensor(ids[None, -self.config.context :])).array[0, -1].astype(np.float64)
-                    ids = np.append(ids, _drawn(logits, temperature, top_k, rng))
-        finally:
-            self.train(was_training)
+        with self.evaluating(), no_grad():
+            for _ in range(tokens):
+                logits = self(Tensor(ids[None, -self.config.context :])).array[0, -1].astype(np.float64)
+                ids = np.append(ids, _drawn(logits, temperature, top_k, rng))
         return ids
 
 

@@ -77,11 +77,11 @@ class MultiheadAttention(Module):
                 )
         sizes = (self.embed_dim,) * 3
         if key is None and value is None:
-            parts = ops.split(ops.linear(query, self.in_proj_weight, self.in_proj_bias), sizes=sizes, axis=-1)
+            parts = ops.split(ops.linear(query, self.in_proj_weight, self.in_proj_bias), sizes, axis=-1)
         else:
             key = query if key is None else key
-            weights = ops.split(self.in_proj_weight, sizes=sizes)
-            biases = (None,) * 3 if self.in_proj_bias is None else ops.split(self.in_proj_bias, sizes=sizes)
+            weights = ops.split(self.in_proj_weight, sizes)
+            biases = (None,) * 3 if self.in_proj_bias is None else ops.split(self.in_proj_bias, sizes)
             xs = (query, key, key if value is None else value)
             parts = tuple(ops.linear(x, w, b) for x, w, b in zip(xs, weights, biases, strict=True))
         width = self.embed_dim // self.num_heads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,17 @@ class Module:
     def eval(self) -> Any:
         """Behave as in use; returns self."""
         return self.train(False)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """A context in which all modules behave as in use; after it each behaves as before."""
+        before = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            yield
+        finally:
+            for module, training in before:
+                module.training = training
 
     def requires_grad_(self, wanted: bool = True) -> Any:
         """Train all parameters, or freeze them; returns self."""

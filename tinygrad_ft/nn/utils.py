@@ -31,9 +31,9 @@ def clip_grad_norm_(
     if norm_type == inf:
         total = float(np.max([abs(g).max(initial=0.0) for g in grads], initial=0.0))  # Python's max would lose a NaN
     elif norm_type == 2.0:  # a dot product reads each gradient once and makes no temporary
-        total = sum(float(g.ravel() @ g.ravel()) for g in grads) ** 0.5
+        total = sum(float(g @ g) for g in (_wide(g).ravel() for g in grads)) ** 0.5
     else:
-        total = sum(float((abs(g) ** norm_type).sum()) for g in grads) ** (1.0 / norm_type)
+        total = sum(float((abs(_wide(g)) ** norm_type).sum()) for g in grads) ** (1.0 / norm_type)
     if error_if_nonfinite and not isfinite(total):
         raise RuntimeError(f"the gradients' norm is {total}, so they cannot be clipped")
     scale = max_norm / (total + 1e-6)
@@ -41,6 +41,11 @@ def clip_grad_norm_(
         for g in grads:
             g *= scale
     return tensor(total, dtype=np.result_type(np.float32, *(g.dtype for g in grads)))
+
+
+def _wide(g: Any) -> Any:
+    """g in float32 at least: in float16 the square of 256 is infinite."""
+    return g.astype(np.result_type(g.dtype, np.float32), copy=False)
 
 
 def clip_grad_value_(parameters: Any, clip_value: float) -> None:

@@ -82,7 +82,12 @@ def over_vjp(h: Array, g: Array, d: Array) -> tuple[Any, ...]:
 
 @elementwise
 def times(xp: Any, g: Array, d: Array) -> Array:
-    """y = g d, where a zero g stays zero even if d is infinite."""
+    """y = g d, where a zero g stays zero even if d is infinite.
+
+    With `over` it keeps NaN from the branch that `where` left out: the rules of div, pow, sqrt, log and exp, whose
+    slopes can be infinite at a finite x, multiply by them so. Those of mul and matmul do not, where it would cost more
+    than the product itself: there 0 times an infinite factor is NaN.
+    """
     return xp.multiply(g, xp.where(xp.equal(g, 0), xp.asarray(0, dtype=g.dtype), d))
 
 
@@ -130,8 +135,8 @@ def maximum(xp: Any, a: Array, b: Array) -> Array:
 
 @maximum.vjp
 def maximum_vjp(g: Array, a: Array, b: Array) -> tuple[Any, ...]:
-    """dy = da where a is larger, db where b is, half of each at a tie."""
-    return lambda: g * share(a > b, a == b), lambda: g * share(b > a, a == b)
+    """dy = da where a is larger, db where b is, half of each at a tie, all of each where either is NaN."""
+    return lambda: g * share(a < b, a == b), lambda: g * share(b < a, a == b)
 
 
 @elementwise
@@ -142,14 +147,14 @@ def minimum(xp: Any, a: Array, b: Array) -> Array:
 
 @minimum.vjp
 def minimum_vjp(g: Array, a: Array, b: Array) -> tuple[Any, ...]:
-    """dy = da where a is smaller, db where b is, half of each at a tie."""
-    return lambda: g * share(a < b, a == b), lambda: g * share(b < a, a == b)
+    """dy = da where a is smaller, db where b is, half of each at a tie, all of each where either is NaN."""
+    return lambda: g * share(a > b, a == b), lambda: g * share(b > a, a == b)
 
 
 @elementwise
-def share(xp: Any, won: Array, tied: Array) -> Array:
-    """1 where won, 1/2 where tied, 0 elsewhere."""
-    return xp.where(tied, xp.float32(0.5), xp.where(won, xp.float32(1.0), xp.float32(0.0)))
+def share(xp: Any, lost: Array, tied: Array) -> Array:
+    """1/2 where tied, 0 where lost, 1 elsewhere."""
+    return xp.where(tied, xp.float32(0.5), xp.where(lost, xp.float32(0.0), xp.float32(1.0)))
 
 
 @elementwise

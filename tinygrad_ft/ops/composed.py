@@ -16,7 +16,10 @@ def composed(f: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(f)
     def call(*inputs: Any, **params: Any) -> Any:
-        return f(*inputs, **({ALIASES.get(name, name): value for name, value in params.items()} if params else params))
+        named = {ALIASES.get(name, name): value for name, value in params.items()} if params else params
+        if len(named) < len(params):
+            raise TypeError(f"{f.__name__} was given one parameter under two names: {', '.join(params)}")
+        return f(*inputs, **named)
 
     COMPOSED[f.__name__] = call
     return call

@@ -91,8 +91,13 @@ def embedding(xp: Any, ids: Array, weight: Array) -> Array:
     Raises:
         IndexError: if an id is not in 0 .. rows - 1.
     """
-    if ids.dtype.kind not in "iu":
-        raise TypeError(f"embedding needs integer ids: got {ids.dtype}")
+    dtype = getattr(ids, "dtype", None)
+    if dtype is None or dtype.kind not in "iu":
+        raise TypeError(f"embedding needs an array of integer ids: got {dtype or type(ids).__name__}")
+    if getattr(weight, "ndim", None) != 2:
+        raise ValueError(
+            f"embedding needs weight (rows, width): got {getattr(weight, 'shape', type(weight).__name__)}"
+        )
     if ids.size and not 0 <= ids.min() <= ids.max() < weight.shape[0]:
         raise IndexError(f"embedding has rows 0 to {weight.shape[0] - 1}: got ids from {ids.min()} to {ids.max()}")
     return xp.take(weight, ids, axis=0)
@@ -114,8 +119,8 @@ def sum_rows(xp: Any, g: Array, ids: Array, *, rows: int) -> Array:
     y = xp.zeros((rows, width), dtype=g.dtype)
     if g.size == 0:
         return y
-    # A sort and one pass. Against np.add.at: 5 times as fast for 768 ids into 65 rows of 128, 0.8 for 16,000 into
-    # 10,000 rows of 16 (NumPy 2.4, 2 cores).
+    # A sort and one pass. Against np.add.at: 3 to 5 times as fast for 768 ids into 65 rows of 128, 0.6 to 0.8 times for
+    # 16,000 into 10,000 rows of 16 (NumPy 2.4, 2 cores).
     order = xp.argsort(ids.reshape(-1), kind="stable")
     sorted_ids = ids.reshape(-1)[order]
     starts = xp.flatnonzero(xp.concatenate([xp.ones(1, dtype=bool), sorted_ids[1:] != sorted_ids[:-1]]))

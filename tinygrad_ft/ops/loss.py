@@ -11,8 +11,8 @@ from tinygrad_ft.ops.arithmetic import clip
 from tinygrad_ft.ops.comparison import where
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.functions import log, softplus
-from tinygrad_ft.ops.reduce import log_softmax, mean, softmax, softmax_grad, sum
-from tinygrad_ft.ops.shape import HERE, gather, getitem, permute, reshape
+from tinygrad_ft.ops.reduce import HALF, in_float32, log_softmax, mean, shifted, softmax, softmax_grad, sum
+from tinygrad_ft.ops.shape import HERE, getitem, permute, reshape, take_along_axis
 
 
 @op
@@ -22,8 +22,10 @@ def summed_cross_entropy(xp: Any, x: Array, target: Array, share: Array) -> tupl
     Shapes: x (rows, classes) logits, target (rows,) integers, share (rows,) or a number -> loss (), slope as x.
     A row whose share is 0 counts for nothing, even if its loss is infinite.
     """
+    if x.dtype is HALF:
+        return in_float32(summed_cross_entropy, xp, x, target, share)  # type: ignore[no-any-return]
     place = xp.arange(len(x)), target
-    z = x - xp.max(x, axis=1, keepdims=True, initial=-xp.inf)
+    z, _ = shifted(xp, x, 1)
     slope = xp.exp(z)
     total = xp.sum(slope, axis=1, keepdims=True)
     losses = xp.log(total[:, 0]) - z[place]
@@ -50,10 +52,10 @@ def summed_cross_entropy_vjp(gs: list[Array | None], x: Array, target: Array, sh
 
     def gshare() -> Array:
         at = target.reshape((-1, 1))
-        through_loss = 0.0 if g is None else -g * gather(log_softmax(x), at, axis=1).reshape(-1)
+        through_loss = 0.0 if g is None else -g * take_along_axis(log_softmax(x), at, axis=1).reshape(-1)
         if gslope is None:
             return through_loss
-        return through_loss + sum(gslope * softmax(x), axis=1) - gather(gslope, at, axis=1).reshape(-1)
+        return through_loss + sum(gslope * softmax(x), axis=1) - take_along_axis(gslope, at, axis=1).reshape(-1)
 
     return gx, None, gshare
 
@@ -66,7 +68,12 @@ def reduced(losses: Array, reduction: str, weight: Any = None) -> Array:
         raise ValueError(f"reduction is 'mean', 'sum' or 'none': got {reduction!r}")
     if reduction == "sum":
         return sum(losses)
-    return mean(losses) if weight is None else sum(losses) / sum(weight)
+    return mean(losses) if weight is None else _portion(sum(losses), sum(weight))
+
+
+def _portion(a: Array, total: Array) -> Array:
+    """a / total; a share of nothing is NaN, without NumPy's warning."""
+    return a / where(total == 0, nan, total)
 
 
 @composed
@@ -89,10 +96,15 @@ def cross_entropy(
     Raises:
         IndexError: if a target is neither a class nor ignore_index.
     """
-    if input.dtype.kind != "f":
+    if _kind(input, "logits") != "f":
         raise TypeError(f"cross_entropy needs floating-point logits: got {input.dtype}; call .float() first")
+    if weight is not None:
+        _kind(weight, "weight")
     axis = 1 if input.ndim > 1 else 0
-    if target.dtype.kind == "f":
+    kind = _kind(target, "targets")
+    if kind not in "iuf":
+        raise TypeError(f"cross_entropy needs integer classes or floating-point chances as targets: got {target.dtype}")
+    if kind == "f":
         return _soft_cross_entropy(input, target, weight, axis, reduction, label_smoothing)
     classes = input.shape[axis]
     expected = (*input.shape[:axis], *input.shape[axis + 1 :])
@@ -100,7 +112,8 @@ def cross_entropy(
         raise ValueError(
             f"cross_entropy with logits {tuple(input.shape)} needs targets {expected}: got {tuple(target.shape)}"
         )
-    rows, wanted = input, getattr(target, "array", target)
+    rows: Any = input
+    wanted: Any = getattr(target, "array", target)
     if input.ndim != 2:
         moved = permute(input, (0, *range(2, input.ndim), 1)) if input.ndim > 2 else input
         rows, wanted = moved.reshape((-1, classes)), wanted.reshape(-1)
@@ -110,25 +123,32 @@ def cross_entropy(
     each = None if counted is None else counted.astype(input.dtype)
     if weight is not None:
         each = getitem(weight, wanted, key=(HERE,)) * (1.0 if each is None else each)
-    if reduction not in ("mean", "sum") or label_smoothing:
+    if reduction not in ("mean", "sum") or label_smoothing or not len(wanted):
         losses = _row_losses(rows, wanted, each, weight, label_smoothing)
         return reduced(losses if input.ndim == 2 else losses.reshape(expected), reduction, each)
     share: Any = 1.0 if each is None else each
     if reduction == "mean":
-        share = (1.0 / len(wanted) if len(wanted) else nan) if each is None else each / sum(each)
+        share = 1.0 / len(wanted) if each is None else _portion(each, sum(each))
     return summed_cross_entropy(rows, wanted, share)[0]
 
 
 def _row_losses(x: Array, target: Array, each: Array | None, weight: Array | None, smoothing: float) -> Array:
     """The loss of each row, times what it counts; of smoothed targets, a share lies evenly on all classes."""
     logs = log_softmax(x, axis=1)
-    losses = -gather(logs, target.reshape((-1, 1)), axis=1).reshape(-1)
+    losses = -take_along_axis(logs, target.reshape((-1, 1)), axis=1).reshape(-1)
     losses = losses if each is None else where(each == 0, 0.0, losses) * each
     if not smoothing:
         return losses
     spread = -sum(logs if weight is None else logs * weight, axis=1)
     spread = spread if each is None else where(each == 0, 0.0, spread)
     return losses * (1.0 - smoothing) + spread * (smoothing / x.shape[1])
+
+
+def _kind(x: Any, what: str) -> str:
+    """The kind of numbers in an array: "f" for floating-point ones, "i" for integers."""
+    if not hasattr(x, "dtype"):
+        raise TypeError(f"cross_entropy needs its {what} in a Tensor or an array: got {type(x).__name__}")
+    return str(x.dtype.kind)
 
 
 def _counted(wanted: Any, classes: int, ignore_index: int) -> Any:
@@ -183,17 +203,24 @@ def bce_of_chances(xp: Any, x: Array, t: Array) -> Array:
             f"binary_cross_entropy needs chances from 0 to 1: got {x.min()} to {x.max()}; "
             "for logits use the _with_logits form"
         )
-    least = xp.asarray(1e-44 if x.dtype != xp.float16 else 6e-8, dtype=x.dtype)
-    log_x, log_rest = (xp.maximum(xp.log(xp.maximum(z, least)), -100.0) for z in (x, 1.0 - x))
-    return -(t * log_x + (1.0 - t) * log_rest)
+    return -(t * _held_log(x) + (1.0 - t) * _held_log(1.0 - x))
+
+
+def _held_log(x: Array) -> Array:
+    """log x, held at -100 or more, with no gradient where it is held."""
+    none = x == 0
+    return where(none, -100.0, clip(log(where(none, 1.0, x)), min=-100.0))
 
 
 @bce_of_chances.vjp
 def bce_of_chances_vjp(g: Array, x: Array, t: Array) -> tuple[Any, ...]:
-    """dy = (x - t) / (x (1 - x)) dx, the denominator held at 1e-12 at the ends, where the slope would be infinite."""
-    gx = lambda: g * (x - t) / clip(x * (1.0 - x), min=1e-12)  # noqa: E731
-    gt = lambda: g * (clip(log(clip(1.0 - x, min=1e-44)), min=-100.0) - clip(log(clip(x, min=1e-44)), min=-100.0))  # noqa: E731
-    return gx, gt
+    """dy = (x - t) / (x (1 - x)) dx + (log(1 - x) - log x) dt.
+
+    The denominator is held above 0 at the ends, where the slope would be infinite: at 1e-12, in float16 at 1e-4, whose
+    inverse is still finite there.
+    """
+    least = 1e-4 if x.dtype == HALF else 1e-12
+    return lambda: g * (x - t) / clip(x * (1.0 - x), min=least), lambda: g * (_held_log(1.0 - x) - _held_log(x))
 
 
 @composed

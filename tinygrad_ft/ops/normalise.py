@@ -6,7 +6,7 @@ from typing import Any
 
 from tinygrad_ft.engine import Array, op
 from tinygrad_ft.ops.composed import composed
-from tinygrad_ft.ops.reduce import mean
+from tinygrad_ft.ops.reduce import HALF, count_along, in_float32, mean
 
 
 @op
@@ -15,6 +15,8 @@ def normalise(xp: Any, x: Array, *, axes: int = 1, eps: float = 1e-5) -> tuple[A
 
     Source: Ba, Kiros and Hinton, "Layer Normalization", 2016.
     """
+    if x.dtype is HALF:
+        return in_float32(normalise, xp, x, axes=axes, eps=eps)  # type: ignore[no-any-return]
     over = tuple(range(x.ndim - axes, x.ndim))
     y = x - xp.mean(x, axis=over, keepdims=True)
     r = 1.0 / xp.sqrt(xp.mean(y * y, axis=over, keepdims=True) + eps)
@@ -29,10 +31,7 @@ def normalise_vjp(gs: list[Array | None], y: tuple[Array, Array], *, axes: int) 
     gx = 0.0 if g is None else r * (g - mean(g, over, True) - z * mean(g * z, over, True))
     if gr is None:
         return gx
-    n = 1
-    for i in over:
-        n *= z.shape[i]
-    return gx - gr * r * r * z * (1.0 / n)
+    return gx - gr * r * r * z * (1.0 / count_along(z.shape, over))
 
 
 @composed

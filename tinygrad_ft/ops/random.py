@@ -33,6 +33,7 @@ def dropout(x: Array, p: float = 0.5, training: bool = True, *, rng: Rng = None)
 
     Source: Srivastava et al., "Dropout", 2014, section 10 (the inverted form).
     """
+    p = float(p)  # NumPy's scalars would make float64 of float32
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout needs a chance from 0 to 1: got p={p}")
     if not training or p == 0.0:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import builtins
-from math import prod
+from math import nan, prod
 from numbers import Integral
 from typing import Any, NamedTuple
 
-from tinygrad_ft.engine import Array, op
+import numpy as np
+
+from tinygrad_ft.chain_rule import cast
+from tinygrad_ft.engine import Array, Op, op
 from tinygrad_ft.ops.arithmetic import maximum, minimum
-from tinygrad_ft.ops.comparison import isfinite, where
+from tinygrad_ft.ops.comparison import logical_or, where
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.functions import exp, sqrt
-from tinygrad_ft.ops.shape import Axis, axes_of, gather, reshape
+from tinygrad_ft.ops.shape import Axis, axes_of, reshape, take_along_axis
+
+HALF = np.dtype(np.float16)
 
 
 def kept_shape(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
@@ -26,9 +31,17 @@ def count_along(shape: tuple[int, ...], axis: Axis) -> int:
     return prod(shape[i] for i in axes_of(axis, len(shape)))
 
 
+def in_float32(op: Op, xp: Any, *arrays: Array, **params: Any) -> Any:
+    """What an op that adds up answers in float16, computed in float32: float16 ends at 65504, and 2048 + 1 is 2048."""
+    y = op.forward(xp, *(a.astype(xp.float32) if getattr(a, "dtype", None) == HALF else a for a in arrays), **params)
+    return tuple(part.astype(HALF) for part in y) if isinstance(y, tuple) else y.astype(HALF)
+
+
 @op
 def sum(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """y = the sum over `axis` (all if None)."""
+    if x.dtype is HALF:
+        return in_float32(sum, xp, x, axis=axis, keepdims=keepdims)
     return xp.sum(x, axis=axes_of(axis, x.ndim), keepdims=keepdims)
 
 
@@ -40,8 +53,10 @@ def sum_vjp(g: Array, *, axis: Axis, x_shape: tuple[int, ...]) -> Array:
 
 @op
 def mean(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """y = the sum over `axis` (all if None), divided by how many there were."""
-    return xp.sum(x, axis=axes_of(axis, x.ndim), keepdims=keepdims) / count_along(x.shape, axis)
+    """y = the sum over `axis` (all if None), divided by how many there were; of none, NaN."""
+    if x.dtype is HALF:
+        return in_float32(mean, xp, x, axis=axis, keepdims=keepdims)
+    return xp.sum(x, axis=axes_of(axis, x.ndim), keepdims=keepdims) / (count_along(x.shape, axis) or nan)
 
 
 @mean.vjp
@@ -52,15 +67,31 @@ def mean_vjp(g: Array, *, axis: Axis, x_shape: tuple[int, ...]) -> Array:
 
 @composed
 def var(x: Array, axis: Axis = None, *, correction: int = 1, keepdims: bool = False) -> Array:
-    """Mean squared distance from the mean, n - correction in the denominator: 1 estimates, 0 describes."""
-    d = x - mean(x, axis, True)
-    return sum(d * d, axis=axis, keepdims=keepdims) / builtins.max(count_along(x.shape, axis) - correction, 0)
+    """Mean squared distance from the mean, n - correction in the denominator: 1 estimates, 0 describes.
+
+    NaN if the denominator is not above 0, as for one number with correction 1.
+    """
+    return _narrowed(_variance(x, axis, correction, keepdims), x)
 
 
 @composed
 def std(x: Array, axis: Axis = None, *, correction: int = 1, keepdims: bool = False) -> Array:
-    """The square root of `var`."""
-    return sqrt(var(x, axis, correction=correction, keepdims=keepdims))
+    """The square root of `var`; where all numbers are equal, the derivative is taken to be 0."""
+    v = _variance(x, axis, correction, keepdims)
+    flat = v == 0
+    return _narrowed(where(flat, 0.0, sqrt(where(flat, 1.0, v))), x)
+
+
+def _variance(x: Array, axis: Axis, correction: int, keepdims: bool) -> Array:
+    """In float32 at least: the squares of float16 overflow."""
+    wide = cast(x, dtype=np.dtype(np.float32)) if x.dtype is HALF else x
+    d = wide - mean(wide, axis, True)
+    left = count_along(x.shape, axis) - correction
+    return sum(d * d, axis=axis, keepdims=keepdims) / (left if left > 0 else nan)
+
+
+def _narrowed(y: Array, x: Array) -> Array:
+    return cast(y, dtype=HALF) if x.dtype is HALF else y
 
 
 @op
@@ -80,9 +111,9 @@ def amin(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Arr
 @amax.vjp
 @amin.vjp
 def extremum_vjp(g: Array, x: Array, y: Array, *, axis: Axis) -> Array:
-    """dy = the mean of the dx that attain y."""
+    """dy = the mean of the dx that attain y, which NaN does wherever it occurs."""
     shape = kept_shape(x.shape, axis)
-    attained = x == y.reshape(shape)
+    attained = logical_or(x == y.reshape(shape), x != x)
     return where(attained, g.reshape(shape) / sum(attained, axis=axis, keepdims=True), 0.0)
 
 
@@ -132,27 +163,32 @@ def _extremum(x: Array, axis: Any, keepdims: bool, whole: Any, where_along: Any,
     if x.ndim == 0:
         return Extremum(whole(x), where_along(x))
     indices = where_along(x, axis=axis, keepdims=True)
-    values = gather(x, indices, axis=axis)
+    values = take_along_axis(x, indices, axis=axis)
     if keepdims:
         return Extremum(values, indices)
     left = tuple(n for i, n in enumerate(x.shape) if i != axis % x.ndim)
     return Extremum(reshape(values, left), reshape(indices, left))
 
 
-def _shifted(xp: Any, x: Array, axis: Axis) -> tuple[Array, Array]:
-    """x less its largest along `axis`, and that largest: e^x of a large x is infinite, and the shift cancels."""
+def shifted(xp: Any, x: Array, axis: Axis, otherwise: float = nan) -> tuple[Array, Array]:
+    """x less its largest along `axis`, and that largest: e^x of a large x is infinite, and the shift cancels.
+
+    `otherwise` stands in for a largest that is infinite: what NumPy would warn of, -inf less -inf, is not computed.
+    """
     if x.dtype.kind != "f":
         raise TypeError(f"softmax and its kin need floating-point numbers: got {x.dtype}; call .float() first")
     m = xp.max(x, axis=axis, keepdims=True, initial=-xp.inf)
-    m = xp.where(xp.isfinite(m), m, xp.zeros_like(m))  # all of a row -inf: -inf less -inf would be NaN
+    m = xp.where(xp.isfinite(m), m, otherwise)
     return x - m, m
 
 
 @op
 def logsumexp(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """y = log(sum(e^x)) over `axis` (all if None)."""
+    if x.dtype is HALF:
+        return in_float32(logsumexp, xp, x, axis=axis, keepdims=keepdims)
     axes = axes_of(axis, x.ndim)
-    z, m = _shifted(xp, x, axes)
+    z, m = shifted(xp, x, axes, otherwise=0.0)
     total = xp.sum(xp.exp(z), axis=axes, keepdims=True)
     none = xp.equal(total, 0)  # the sum of nothing, or of e^-inf: log 0 without NumPy's warning
     y = xp.where(none, -xp.inf, xp.log(xp.where(none, xp.ones_like(total), total)) + m)
@@ -161,17 +197,20 @@ def logsumexp(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -
 
 @logsumexp.vjp
 def logsumexp_vjp(g: Array, x: Array, y: Array, *, axis: Axis) -> Array:
-    """dy = softmax(x) dx; a sum of nothing, log 0, has no direction to go."""
+    """dy = softmax(x) dx; a sum of nothing, log 0, has no direction to go; at +inf it is NaN, and 0 beside it."""
     shape = kept_shape(x.shape, axis)
     y = y.reshape(shape)
-    return g.reshape(shape) * exp(x - where(isfinite(y), y, 0.0))
+    with np.errstate(invalid="ignore"):  # inf less inf
+        return g.reshape(shape) * exp(x - where(y == -np.inf, 0.0, y))
 
 
 @op
 def softmax(xp: Any, x: Array, *, axis: int = -1) -> Array:
-    """y = e^x / sum(e^x) along `axis`."""
+    """y = e^x / sum(e^x) along `axis`; NaN where the largest x is infinite, as where all are -inf."""
+    if x.dtype is HALF:
+        return in_float32(softmax, xp, x, axis=axis)
     axes = axes_of(axis, x.ndim)
-    z, _ = _shifted(xp, x, axes)
+    z, _ = shifted(xp, x, axes)
     y = xp.exp(z)
     return y / xp.sum(y, axis=axes, keepdims=True)
 
@@ -185,6 +224,8 @@ def softmax_vjp(g: Array, y: Array, *, axis: int) -> Array:
 @op
 def softmax_grad(xp: Any, g: Array, p: Array, *, axis: int = -1) -> Array:
     """gx = p (g - sum(g p)): how a softmax p passes a cotangent on; linear in g."""
+    if p.dtype is HALF:
+        return in_float32(softmax_grad, xp, g, p, axis=axis)
     return p * (g - xp.sum(g * p, axis=axes_of(axis, p.ndim), keepdims=True))
 
 
@@ -200,9 +241,14 @@ def softmax_grad_vjp(h: Array, g: Array, p: Array, *, axis: int) -> tuple[Any, .
 
 @op
 def log_softmax(xp: Any, x: Array, *, axis: int = -1) -> Array:
-    """y = x - log(sum(e^x)) along `axis`; log(softmax(x)) would be -inf where softmax underflows."""
+    """y = x - log(sum(e^x)) along `axis`; log(softmax(x)) would be -inf where softmax underflows.
+
+    NaN where the largest x is infinite, as where all are -inf.
+    """
+    if x.dtype is HALF:
+        return in_float32(log_softmax, xp, x, axis=axis)
     axes = axes_of(axis, x.ndim)
-    z, _ = _shifted(xp, x, axes)
+    z, _ = shifted(xp, x, axes)
     return z - xp.log(xp.sum(xp.exp(z), axis=axes, keepdims=True))
 
 

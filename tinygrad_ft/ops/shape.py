@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from itertools import pairwise
 from math import prod
 from numbers import Integral
@@ -18,9 +19,12 @@ Axis = int | tuple[int, ...] | None
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """The axes that are meant, counted from 0: None means all of them; an array without axes accepts 0 and -1."""
     given: Any = range(ndim) if axis is None else (axis,) if isinstance(axis, Integral) else axis
-    if bad := [a for a in given if not -max(ndim, 1) <= a < max(ndim, 1)]:
-        raise IndexError(f"axis {bad[0]} does not exist in an array of {ndim} axes: say -{ndim} to {ndim - 1}")
-    return tuple(a % ndim for a in given) if ndim else ()
+    try:
+        if bad := [a for a in given if not -max(ndim, 1) <= a < max(ndim, 1)]:
+            raise IndexError(f"axis {bad[0]} does not exist in an array of {ndim} axes: say -{ndim} to {ndim - 1}")
+        return tuple(operator.index(a) % ndim for a in given) if ndim else ()
+    except TypeError:
+        raise TypeError(f"an axis is an integer, several are a tuple of them: got {axis!r}") from None
 
 
 @op
@@ -145,22 +149,28 @@ def put_vjp(h: Array, indices: tuple[Array, ...], *, key: tuple[Any, ...]) -> tu
     return getitem(h, *indices, key=key), *(None for _ in indices)
 
 
+@composed
+def gather(x: Array, axis: int, index: Array) -> Array:
+    """y[i, j] = x[i, index[i, j]] for axis 1, and likewise along any other; the shape is that of index."""
+    return take_along_axis(x, index, axis=axis)
+
+
 @op
-def gather(xp: Any, x: Array, index: Array, *, axis: int) -> Array:
+def take_along_axis(xp: Any, x: Array, index: Array, *, axis: int) -> Array:
     """y[i, j] = x[i, index[i, j]] for axis 1, and likewise along any other; the shape is that of index."""
     among = tuple(slice(None) if i == axis % x.ndim else slice(n) for i, n in enumerate(index.shape))
     return xp.take_along_axis(x[among], index, axis=axis)
 
 
-@gather.vjp
-def gather_vjp(g: Array, index: Array, *, axis: int, x_shape: Shape) -> tuple[Any, ...]:
+@take_along_axis.vjp
+def take_along_axis_vjp(g: Array, index: Array, *, axis: int, x_shape: Shape) -> tuple[Any, ...]:
     """Each cotangent goes back to where its element came from."""
     return scatter_add(g, index, axis=axis, shape=x_shape), None
 
 
 @op
 def scatter_add(xp: Any, g: Array, index: Array, *, axis: int, shape: Shape) -> Array:
-    """Zeros of that shape with g[i, j] added at [i, index[i, j]] for axis 1; the adjoint of gather."""
+    """Zeros of that shape with g[i, j] added at [i, index[i, j]] for axis 1; the adjoint of take_along_axis."""
     y = xp.zeros(shape, dtype=g.dtype)
     places = list(xp.ogrid[tuple(slice(n) for n in index.shape)])
     places[axis] = index
@@ -171,7 +181,7 @@ def scatter_add(xp: Any, g: Array, index: Array, *, axis: int, shape: Shape) -> 
 @scatter_add.vjp
 def scatter_add_vjp(h: Array, index: Array, *, axis: int) -> tuple[Any, ...]:
     """What stands at those places."""
-    return gather(h, index, axis=axis), None
+    return take_along_axis(h, index, axis=axis), None
 
 
 @op
@@ -181,6 +191,8 @@ def concatenate(xp: Any, *xs: Array, axis: int = 0) -> Array:
         raise ValueError("concatenate needs at least one array: got none")
     try:
         return xp.concatenate(xs, axis=axis)
+    except IndexError:
+        raise IndexError(f"concatenate: axis {axis} does not exist in an array of {xs[0].ndim} axes") from None
     except ValueError:
         shapes = ", ".join(str(x.shape) for x in xs)
         raise ValueError(f"concatenate needs shapes that agree on every axis but {axis}: got {shapes}") from None
@@ -189,24 +201,38 @@ def concatenate(xp: Any, *xs: Array, axis: int = 0) -> Array:
 @concatenate.vjp
 def concatenate_vjp(g: Array, *, axis: int, xs_shape: list[Shape]) -> tuple[Any, ...]:
     """Each array gets its own stretch."""
-    stretches: tuple[Any, ...] = split(g, sizes=tuple(shape[axis] for shape in xs_shape), axis=axis)
-    return stretches
+    return tuple(stretches(g, sizes=tuple(shape[axis] for shape in xs_shape), axis=axis))
+
+
+@composed
+def split(x: Array, split_size_or_sections: Any, axis: int = 0) -> tuple[Array, ...]:
+    """x cut along `axis` into stretches of one size, the last perhaps shorter, or of the sizes in a sequence; views."""
+    size = split_size_or_sections
+    if isinstance(size, Integral):
+        n = x.shape[axes_of(axis, x.ndim)[0]]
+        if size <= 0:
+            raise ValueError(f"split needs a size above 0: got {size}")
+        size = [min(size, n - start) for start in range(0, n, int(size))] or [0]
+    return tuple(stretches(x, sizes=tuple(size), axis=axis))
 
 
 @op
-def split(xp: Any, x: Array, *, sizes: tuple[int, ...], axis: int = 0) -> tuple[Array, ...]:
+def stretches(xp: Any, x: Array, *, sizes: tuple[int, ...], axis: int = 0) -> tuple[Array, ...]:
     """x cut along `axis` into stretches of those sizes; views."""
+    axis = axes_of(axis, x.ndim)[0]
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"split needs sizes of 0 or more: got {tuple(sizes)}")
     if sum(sizes) != x.shape[axis]:
         raise ValueError(
             f"split: sizes {tuple(sizes)} add up to {sum(sizes)}, but axis {axis} of {x.shape} is {x.shape[axis]} long"
         )
     ends = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
-    before = (slice(None),) * (axis % x.ndim)
+    before = (slice(None),) * axis
     return tuple(x[(*before, slice(a, b))] for a, b in pairwise(ends))
 
 
-@split.vjp
-def split_vjp(gs: list[Array | None], *, sizes: tuple[int, ...], axis: int, x_shape: Shape) -> Array:
+@stretches.vjp
+def stretches_vjp(gs: list[Array | None], *, sizes: tuple[int, ...], axis: int, x_shape: Shape) -> Array:
     """The stretches end to end again, zeros for one that nobody used."""
     some = next(g for g in gs if g is not None)
     return concatenate(
@@ -234,6 +260,7 @@ def cat(tensors: Any, axis: int = 0) -> Array:
 @composed
 def stack(tensors: Any, axis: int = 0) -> Array:
     """The arrays of a sequence side by side along a new `axis`; all shapes must agree."""
+    tensors = list(tensors)
     if len({tuple(x.shape) for x in tensors}) > 1:
         raise ValueError(f"stack needs equal shapes: got {', '.join(str(tuple(x.shape)) for x in tensors)}")
     return concatenate(*(unsqueeze(x, axis) for x in tensors), axis=axis)
@@ -252,8 +279,10 @@ def pad_constant_vjp(g: Array, *, widths: tuple[tuple[int, int], ...], x_shape: 
 
 
 @composed
-def pad(x: Array, pad: tuple[int, ...], value: float = 0.0) -> Array:
+def pad(x: Array, pad: tuple[int, ...], mode: str = "constant", value: float = 0.0) -> Array:
     """x with a border of one value; `pad` is (before, after) for the last axis, then the last but one, and so on."""
+    if mode != "constant":
+        raise ValueError(f"pad: mode is 'constant', the only one known: got {mode!r}")
     if len(pad) % 2 or len(pad) > 2 * x.ndim or any(n < 0 for n in pad):
         raise ValueError(
             f"pad needs a pair of widths >= 0 for each of the last axes of {tuple(x.shape)}: got {tuple(pad)}"

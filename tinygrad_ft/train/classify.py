@@ -61,11 +61,12 @@ def train_mlp(name: str, *, steps: int | None, seed: int, out: Path) -> Record:
     recipe, rng = RECIPES[name], np.random.default_rng(seed)
     steps = recipe.steps if steps is None else steps
     (x, y), (held_x, held_y) = data.split(*recipe.load(rng), rng=rng)
-    if recipe.standardise:
+    described = {k: v for k, v in asdict(recipe).items() if k not in ("load", "sizes")}
+    if recipe.standardise:  # who uses the model must do the same to what it is shown
+        described["standardise"] = {"mean": x.mean(0).tolist(), "deviation": x.std(0).tolist()}
         x, held_x = data.standardise(x, held_x)
     config = MLPConfig(recipe.sizes)
     model = MLP(config, rng=rng)
-    described = {k: v for k, v in asdict(recipe).items() if k not in ("load", "sizes")}
     folder = RunFolder(
         out,
         {
@@ -74,6 +75,7 @@ def train_mlp(name: str, *, steps: int | None, seed: int, out: Path) -> Record:
             "recipe": {**described, "steps": steps},
             "seed": seed,
         },
+        model,
     )
 
     def predicted() -> Any:

@@ -12,18 +12,19 @@ MODELS: dict[str, tuple[Any, Any]] = {"gpt": (models.GPT, models.GPTConfig), "ml
 
 
 class RunFolder:
-    """A folder that a run writes into. Opening it shows at once whether it can be written; an earlier run is replaced.
+    """A folder that a run writes into. An earlier run's files stay whole until the new weights have been written.
 
     Raises:
         OSError: if the folder cannot be made or written.
     """
 
-    def __init__(self, path: Path, config: dict[str, Any]):
+    def __init__(self, path: Path, config: dict[str, Any], model: nn.Module):
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise FileExistsError(f"{path} is a file, where a folder for the results was needed") from None
+        self.keep_weights(model)  # the largest file first: if there is no room for it, nothing has been replaced
         storage.write_atomically(path / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         self._metrics: TextIO = open(path / "metrics.jsonl", "w", encoding="utf-8")  # noqa: SIM115 (open as long as the run)
 

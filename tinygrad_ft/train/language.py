@@ -88,6 +88,7 @@ def train_transformer(text: str, *, recipe: Recipe, seed: int, out: Path, source
             "seed": seed,
             "text": source,
         },
+        model,
     )
     prompt = tokenizer.encode(_beginning(tokenizer))
 

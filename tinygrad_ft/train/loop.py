@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_ft import nn
 from tinygrad_ft.optim import Optimizer
+from tinygrad_ft.optim.optimizer import set_lr
 
 Record = dict[str, float]
 
@@ -47,7 +48,7 @@ def fit(
 
     Args:
         loss_of: loss_of(model, inputs, targets) answers the loss of a batch, one number.
-        learning_rate: the rate of a step, steps counted from 0.
+        learning_rate: the rate of a step for all of the optimiser's groups, steps counted from 0.
         evaluate: evaluate(last) answers val_loss and other measures of the model as it is; asked before the first
             step, then after every `evaluate_every`, and after the last, when it may take its time.
         max_norm: gradients are scaled down to this length together.
@@ -55,13 +56,19 @@ def fit(
     Raises:
         Diverged: if the loss of a step, its gradient's length, or a measure of an evaluation is not finite. The step is
             not taken, the evaluation not told: what was kept is from before.
+        ValueError: if the batches run out before the steps are taken.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     _evaluate(model, evaluate, False, {"step": 0}, journal)
-    for step, (inputs, targets) in zip(range(1, steps + 1), batches, strict=False):
+    remaining = iter(batches)
+    for step in range(1, steps + 1):
         started = perf_counter()
+        try:
+            inputs, targets = next(remaining)
+        except StopIteration:
+            raise ValueError(f"the batches ran out after {step - 1} steps of {steps}") from None
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step - 1)
+            set_lr(group, learning_rate(step - 1))
         optimizer.zero_grad()
         loss = loss_of(model, inputs, targets)
         _require_finite("the loss", loss.item(), step)
@@ -79,15 +86,12 @@ def fit(
 def _evaluate(
     model: nn.Module, evaluate: Callable[[bool], Record], last: bool, record: Record, journal: Journal
 ) -> None:
-    model.eval()
-    try:
+    with model.evaluating():
         measures = evaluate(last)
         for name, value in measures.items():
             _require_finite(name, value, int(record["step"]))
         record |= measures
         journal.evaluated(record)
-    finally:
-        model.train()
 
 
 def _require_finite(what: str, value: float, step: int) -> None:

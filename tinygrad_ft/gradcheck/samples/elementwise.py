@@ -51,5 +51,4 @@ SAMPLES: Samples = {
         lambda rng: Sample((np.array(True), normal(rng), normal(rng))),
         lambda rng: Sample((np.zeros((0, 2), bool), normal(rng, 2), normal(rng))),
     ),
-    "cast": unary(dtype=np.dtype(np.float64)),
 }

@@ -39,7 +39,8 @@ SAMPLES: Samples = {
         lambda rng: Sample((normal(rng, 2),), {"key": (slice(None, None, 2), 1), "shape": (4, 5)}),
         lambda rng: Sample((normal(rng, 3, 2), np.array([0, 0, 3])), {"key": (HERE,), "shape": (4, 2)}),
     ),
-    "gather": of(
+    "gather": of(lambda rng: Sample((normal(rng, 3, 4), -1, np.array([[0, 0], [3, 1], [2, 2]])))),
+    "take_along_axis": of(
         lambda rng: Sample((normal(rng, 3, 4), np.array([[0, 0], [3, 1], [2, 2]])), {"axis": 1}),
         lambda rng: Sample((normal(rng, 3, 4), np.array([[0, 1, 2, 2]])), {"axis": 0}),
     ),
@@ -56,11 +57,16 @@ SAMPLES: Samples = {
         lambda rng: Sample(((normal(rng), normal(rng)),)),
     ),
     "split": of(
+        lambda rng: Sample((normal(rng, 2, 5), 2, -1)),
+        lambda rng: Sample((normal(rng, 3, 2), (1, 2))),
+        lambda rng: Sample((normal(rng, 0, 2), 3)),
+    ),
+    "stretches": of(
         lambda rng: Sample((normal(rng, 2, 6),), {"sizes": (1, 2, 3), "axis": -1}),
         lambda rng: Sample((normal(rng, 3, 2),), {"sizes": (0, 3)}),
     ),
     "pad_constant": of(lambda rng: Sample((normal(rng, 2, 3),), {"widths": ((1, 0), (2, 1)), "value": 0.5})),
     "pad": of(
-        lambda rng: Sample((normal(rng, 2, 3), (1, 2))), lambda rng: Sample((normal(rng, 0, 3), (0, 1, 2, 0), 7.0))
+        lambda rng: Sample((normal(rng, 2, 3), (1, 2))), lambda rng: Sample((normal(rng, 0, 3), (0, 1, 2, 0), "constant", 7.0))
     ),
 }
