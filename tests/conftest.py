@@ -4,11 +4,15 @@ import importlib.util
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import settings
 
-os.environ.setdefault("MPLBACKEND", "Agg")  # before the first import of matplotlib, and inherited by subprocesses
+# Before the first import of matplotlib and NumPy, and inherited by subprocesses. One BLAS thread for each of pytest's
+# processes: two that spin on a core each take ten times as long once four want to.
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
 
 # No deadline anywhere: the first example of a kernel pays for its compilation.
 settings.register_profile("dev", max_examples=30, deadline=None)

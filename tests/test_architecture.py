@@ -94,7 +94,7 @@ def forbidden(source, module):
 
 
 def probe(package, folder):
-    """Import `package` from `folder` in a fresh process: the seconds of processor it took, and the modules it brought."""
+    """Import `package` from `folder` in a fresh process: the processor seconds it took, and the modules it brought."""
     program = (
         "import sys, time; start = time.process_time(); "
         f"import {package}; print(time.process_time() - start, *{{name.split('.')[0] for name in sys.modules}})"

@@ -199,6 +199,21 @@ def test_a_kernel_agrees_with_its_op_on_infinities_nan_and_denormals_in_every_la
         assert_agrees(op, called(op), maker, exact=np.float32)
 
 
+@pytest.mark.parametrize("special", [np.inf, -np.inf, np.nan, 3e38, -3e38])
+@pytest.mark.parametrize(
+    "share", [0.25, np.array([0.0, 0.5, 0.0, 0.5], np.float32)], ids=["a number", "some of them 0"]
+)
+def test_cross_entropy_of_one_strange_logit_is_that_of_the_op(special, share):
+    op = OPS["summed_cross_entropy"]
+    x, target = normals(32)().reshape(4, 8), np.array([3, 0, 7, 1])
+    x[0, 3] = x[1, 3] = special  # the wanted class of row 0, another in row 1
+    with np.errstate(all="ignore"):
+        own = op.forward(np, x, target, share)
+        for y, z in zip(op(x, target, share), own, strict=True):
+            np.testing.assert_array_equal(np.isfinite(y), np.isfinite(z))
+            np.testing.assert_allclose(y[np.isfinite(y)], z[np.isfinite(z)], rtol=1e-5, atol=1e-6)
+
+
 @every_kernel
 def test_a_planted_wrong_kernel_is_caught(op, kernel):
     size = max(smallest(op, kernel), 64) + 3

@@ -151,7 +151,9 @@ def test_first_and_second_derivatives_agree_with_differences(name):
     assert check_op(name) == len(samples_of(name))
 
 
-@pytest.mark.parametrize("name", sorted(VALUES.keys() - {"cast", "pick", "sgd_update", "adam_update", "rmsprop_update"}))
+@pytest.mark.parametrize(
+    "name", sorted(VALUES.keys() - {"cast", "pick", "sgd_update", "adam_update", "rmsprop_update"})
+)
 def test_an_op_without_a_rule_answers_with_a_constant(name):
     for sample in samples_of(name):
         args, _ = variables(sample)

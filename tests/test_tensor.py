@@ -96,7 +96,7 @@ def test_random_numbers_stay_below_one_in_every_dtype():
     rng = tg.manual_seed(0)
     for dtype in FLOATS:
         x = tg.rand(100_000, dtype=dtype, rng=rng)
-        assert x.dtype == dtype and 0 <= x.array.min() and x.array.max() < 1
+        assert x.dtype == dtype and x.array.min() >= 0 and x.array.max() < 1
         np.testing.assert_allclose(x.array.astype(np.float64).mean(), 0.5, atol=0.005)
     assert tg.rand(dtype=np.float16).shape == tg.rand().shape == ()
     assert np.float64(0.99999).astype(np.float16) == 1  # what rounding would do

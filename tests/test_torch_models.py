@@ -64,8 +64,8 @@ def test_attention_loads_pytorchs_state_and_agrees_in_output_weights_and_gradien
         allowed[:, 0] = True
         xs = [tg.tensor(a, requires_grad=True) for a in arrays]
         ts = [to_torch(a).requires_grad_() for a in arrays]
-        y, weights = ours(*xs, attn_mask=tg.tensor(allowed), need_weights=True)
-        t, theirs_weights = theirs(*ts, attn_mask=to_torch(~allowed))  # there True means: do not look
+        y, weights = ours(*xs, attn_mask=tg.tensor(~allowed), need_weights=True)
+        t, theirs_weights = theirs(*ts, attn_mask=to_torch(~allowed))
         assert_close(y, t)
         assert_close(weights, theirs_weights)
         g = rng.standard_normal(y.shape)

@@ -31,7 +31,7 @@ def _position(argnum: Any, args: tuple[Any, ...]) -> int:
         raise TypeError(f"argnums says by its position which argument is meant: got {argnum!r}")
     if not args:
         raise TypeError("derivatives are by positional arguments, and none was given: pass x as f(x), not as f(x=x)")
-    if not -len(args) <= argnum < len(args):
+    if not -len(args) <= int(argnum) < len(args):
         raise IndexError(f"argnums {argnum} is out of range: {len(args)} positional arguments were given")
     return int(argnum) % len(args)
 

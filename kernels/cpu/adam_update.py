@@ -15,11 +15,13 @@ from tinygrad_ft.ops.update import adam_update
 
 
 @compiled
-def _step(p: Any, g: Any, m: Any, v: Any, a: Any, b: Any, eps: Any, rate: Any, shrink: Any, decay: Any) -> None:
+def _step(
+    p: Any, g: Any, m: Any, v: Any, a: Any, keep: Any, b: Any, eps: Any, rate: Any, shrink: Any, decay: Any
+) -> None:
     for i in range(p.size):
         d = g[i] + decay * p[i]
         m[i] += a * (d - m[i])
-        v[i] += b * (d * d - v[i])
+        v[i] = keep * v[i] + b * (d * d)
         p[i] = shrink * p[i] - rate * (m[i] / (sqrt(v[i]) + eps))
 
 
@@ -48,6 +50,8 @@ def adam_update_one_pass(
     lr, t, number = float(lr), int(step), p.dtype.type
     root = (1.0 - beta2**t) ** 0.5
     shrink, decay = (1.0 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
-    scalars = (number(s) for s in (1.0 - beta1, 1.0 - beta2, eps * root, lr * root / (1.0 - beta1**t), shrink, decay))
+    scalars = (
+        number(s) for s in (1.0 - beta1, beta2, 1.0 - beta2, eps * root, lr * root / (1.0 - beta1**t), shrink, decay)
+    )
     _step(*(a.reshape(-1) for a in (p, g, m, v)), *scalars)
     return p

@@ -1,7 +1,7 @@
 """A step of SGD on the CPU in one pass.
 
-Replaces: ops.update.sgd_update with momentum, no dampening. Moves 20 bytes an element (reads p, g, m; writes p, m), where
-NumPy's four passes move 48.
+Replaces: ops.update.sgd_update with momentum, no dampening. Moves 20 bytes an element (reads p, g, m; writes p, m),
+where NumPy's four passes move 48.
 Applies: contiguous arrays of one dtype.
 """
 

@@ -1,7 +1,7 @@
 """Cross-entropy of logits on the CPU, row by row while the row is in the cache.
 
-Replaces: ops.loss.summed_cross_entropy, in float32. Moves 8 bytes an element (reads x, writes the slope), where NumPy's six passes
-move about 40; with few classes what counts is one call instead of ten.
+Replaces: ops.loss.summed_cross_entropy, in float32. Moves 8 bytes an element (reads x, writes the slope), where NumPy's
+six passes move about 40; with few classes what counts is one call instead of ten.
 Applies: contiguous float32 rows of at least one class.
 """
 

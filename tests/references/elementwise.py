@@ -4,6 +4,7 @@ import math
 from statistics import NormalDist
 
 import numpy as np
+
 from references.ways import each
 
 

@@ -48,14 +48,16 @@ class MultiheadAttention(Module):
 
         Args:
             key, value: as query unless given.
-            attn_mask: booleans that say where a position may look (PyTorch's layer of this name means the opposite, its
-                `scaled_dot_product_attention` the same), or numbers to be added; broadcasts to (batch, heads, n, m).
+            attn_mask: booleans that say where a position may NOT look, as PyTorch has it here (and the other way round
+                in `scaled_dot_product_attention`), or numbers to be added; broadcasts to (batch, heads, n, m).
             is_causal: position i looks at positions 0 to i only.
 
         Raises:
             ValueError: if query, key and value are not of those shapes.
         """
         q, k, v = self._projected(query, key, value)
+        if attn_mask is not None and attn_mask.dtype == bool:
+            attn_mask = ops.logical_not(attn_mask)
         rate = self.dropout if self.training else 0.0
         if need_weights:
             scale = q.shape[-1] ** -0.5

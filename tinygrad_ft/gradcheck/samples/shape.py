@@ -67,6 +67,7 @@ SAMPLES: Samples = {
     ),
     "pad_constant": of(lambda rng: Sample((normal(rng, 2, 3),), {"widths": ((1, 0), (2, 1)), "value": 0.5})),
     "pad": of(
-        lambda rng: Sample((normal(rng, 2, 3), (1, 2))), lambda rng: Sample((normal(rng, 0, 3), (0, 1, 2, 0), "constant", 7.0))
+        lambda rng: Sample((normal(rng, 2, 3), (1, 2))),
+        lambda rng: Sample((normal(rng, 0, 3), (0, 1, 2, 0), "constant", 7.0)),
     ),
 }
