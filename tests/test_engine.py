@@ -1008,3 +1008,16 @@ def test_every_op_says_in_a_line_what_it_computes():
     assert [name for name, op in OPS.items() if not op.__doc__] == []
     assert all(isinstance(op, Op) and name == op.name for name, op in OPS.items())
     assert issubclass(Tensor, Value)
+
+
+@pytest.mark.parametrize("call", [lambda x: ops.sum(x, 0, axis=1), lambda x: ops.sum(x, dim=0, axis=1)])
+def test_a_parameter_given_twice_is_refused(call):
+    with pytest.raises(TypeError, match=r"sum was given the same parameter twice: .*axis"):
+        call(tensor([[1.0, 2.0]]))
+    assert ops.sum(tensor([[1.0, 2.0]]), 1).tolist() == ops.sum(tensor([[1.0, 2.0]]), dim=1).tolist() == [3.0]
+
+
+def test_the_gradient_of_what_was_broadcast_counts_past_2048_in_float16():
+    b = tensor(np.zeros(2, np.float16)).requires_grad_()
+    (tensor(np.zeros((5000, 2), np.float16)) + b).backward(tensor(np.ones((5000, 2), np.float16)))
+    assert b.grad.tolist() == [5000, 5000] and b.grad.dtype == np.float16

@@ -162,7 +162,8 @@ def sum_to(xp: Any, x: Array, *, shape: tuple[int, ...]) -> Array:
     """x summed over the axes along which that shape would be broadcast to reach it; the adjoint of expand."""
     lead = x.ndim - len(shape)
     axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1)
-    y = xp.sum(x, axis=axes, keepdims=lead == 0)
+    wide = xp.float32 if x.dtype == xp.float16 else None  # float16 cannot count past 2048
+    y = xp.sum(x, axis=axes, keepdims=lead == 0, dtype=wide).astype(x.dtype, copy=False)
     return y if y.shape == shape else y.reshape(shape)
 
 

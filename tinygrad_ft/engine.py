@@ -241,10 +241,15 @@ class Op:
             params = {**self.defaults, **params}
             if len(params) == len(self.params):
                 return inputs, params
-        params = {ALIASES.get(name, name): value for name, value in params.items()}
-        if not self.variadic and len(inputs) > self.arity:
-            params = {**dict(zip(self.params, inputs[self.arity :], strict=False)), **params}
-            inputs = inputs[: self.arity] if len(inputs) <= self.arity + len(self.params) else inputs
+        named = [ALIASES.get(name, name) for name in params]
+        if not self.variadic and self.arity < len(inputs) <= self.arity + len(self.params):
+            named += self.params[: len(inputs) - self.arity]
+            params = dict(zip(named, [*params.values(), *inputs[self.arity :]], strict=True))
+            inputs = inputs[: self.arity]
+        else:
+            params = dict(zip(named, params.values(), strict=True))
+        if len(params) < len(named):
+            raise TypeError(f"{self.name} was given the same parameter twice: {', '.join(named)}")
         params = {**self.defaults, **params}
         if (not self.variadic and len(inputs) != self.arity) or params.keys() != set(self.params):
             asked = ", ".join([*self.inputs, *(f"{n}={self.defaults.get(n, '?')}" for n in self.params)])

@@ -90,7 +90,7 @@ def _gradcheck(arguments: argparse.Namespace) -> int:
             failed.append(name)
             print(f"WRONG  {name}: {error}")
     if flat:
-        print(f"no derivative to check: {', '.join(flat)}")
+        print(f"not checked by differences: {', '.join(flat)}")
     if failed:
         print(f"{len(failed)} wrong: {', '.join(failed)}")
     return 1 if failed else 0
