@@ -144,10 +144,15 @@ def relu_vjp(g: Array, y: Array) -> Array:
     return g * (y > 0)
 
 
+def _erf(xp: Any, x: Array) -> Array:
+    y = special(xp).erf(x)
+    return y.astype(xp.float16) if getattr(x, "dtype", None) == xp.float16 else y  # SciPy 1.18 makes float32 of it
+
+
 @elementwise
 def erf(xp: Any, x: Array) -> Array:
     """y = 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x."""
-    return special(xp).erf(x)
+    return _erf(xp, x)
 
 
 @erf.vjp
@@ -169,7 +174,7 @@ def gelu(xp: Any, x: Array, *, approximate: str = "none") -> Array:
         return 0.5 * x * (1.0 + xp.tanh(TANH_SCALE * (x + TANH_CUBIC * x * x * x)))
     if approximate != "none":
         raise ValueError(f"gelu: approximate is 'none' or 'tanh', not {approximate!r}")
-    return 0.5 * x * (1.0 + special(xp).erf(x * root(0.5)))
+    return 0.5 * x * (1.0 + _erf(xp, x * root(0.5)))
 
 
 @gelu.vjp
@@ -184,7 +189,7 @@ def gelu_slope(xp: Any, x: Array, *, approximate: str = "none") -> Array:
     if approximate == "tanh":
         t = xp.tanh(TANH_SCALE * (x + TANH_CUBIC * x * x * x))
         return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * TANH_SCALE * (1.0 + 3.0 * TANH_CUBIC * x * x)
-    return 0.5 * (1.0 + special(xp).erf(x * root(0.5))) + x * xp.exp(-0.5 * x * x) * root(0.5 / pi)
+    return 0.5 * (1.0 + _erf(xp, x * root(0.5))) + x * xp.exp(-0.5 * x * x) * root(0.5 / pi)
 
 
 @gelu_slope.vjp
