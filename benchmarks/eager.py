@@ -35,12 +35,11 @@ def _gpt_arrays() -> tuple[dict[str, Any], Any, Any]:
     return state, *rng.integers(0, 65, (2, BATCH, GPT["context"]))
 
 
-def chain_ours() -> Step:
-    """A thousand multiply-adds and back, in tinygrad_ft."""
-    import tinygrad_ft as tg
+def _chain(framework: Any) -> Step:
+    """A thousand multiply-adds and back."""
 
     def step() -> float:
-        x, m, c = (tg.tensor([v], requires_grad=True) for v in (0.5, 0.999, 0.001))
+        x, m, c = (framework.tensor([v], requires_grad=True) for v in (0.5, 0.999, 0.001))
         y = x
         for _ in range(1000):
             y = y * m + c
@@ -50,17 +49,29 @@ def chain_ours() -> Step:
     return step
 
 
+def chain_ours() -> Step:
+    """A thousand multiply-adds and back, in tinygrad_ft."""
+    import tinygrad_ft as tg
+
+    return _chain(tg)
+
+
 def chain_torch() -> Step:
     """The same in PyTorch."""
     import torch
 
+    return _chain(torch)
+
+
+def _classifying(framework: Any, model: Any, optimizer: Any, inputs: Any, targets: Any) -> Step:
+    """A training step of a classifier."""
+
     def step() -> float:
-        x, m, c = (torch.tensor([v], requires_grad=True) for v in (0.5, 0.999, 0.001))
-        y = x
-        for _ in range(1000):
-            y = y * m + c
-        y.backward()
-        return x.grad.item()
+        optimizer.zero_grad()
+        loss = framework.nn.functional.cross_entropy(model(inputs), targets)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
 
     return step
 
@@ -75,16 +86,7 @@ def mlp_ours() -> Step:
     for p, w in zip([p for p in model.parameters() if p.ndim == 2], weights, strict=True):
         p.array[...] = w
     optimizer = tg.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    inputs, targets = tg.tensor(x), tg.tensor(y)
-
-    def step() -> float:
-        optimizer.zero_grad()
-        loss = tg.cross_entropy(model(inputs), targets)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
+    return _classifying(tg, model, optimizer, tg.tensor(x), tg.tensor(y))
 
 
 def mlp_torch() -> Step:
@@ -99,16 +101,7 @@ def mlp_torch() -> Step:
         layers[-2].bias.data.zero_()
     model = torch.nn.Sequential(*layers[:-1])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    inputs, targets = torch.tensor(x), torch.tensor(y)
-
-    def step() -> float:
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(inputs), targets)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
+    return _classifying(torch, model, optimizer, torch.tensor(x), torch.tensor(y))
 
 
 def gpt_ours() -> Step:

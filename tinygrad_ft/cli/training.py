@@ -28,7 +28,7 @@ def at_least(least: float, kind: type = int) -> Any:
             raise argparse.ArgumentTypeError(f"needs {least} or more, got {text}")
         return value
 
-    number.__name__ = f"{kind.__name__}"
+    number.__name__ = kind.__name__
     return number
 
 
