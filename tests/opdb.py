@@ -23,11 +23,24 @@ def opinfos():
     return found
 
 
+ADAPTERS = {
+    "einsum": lambda operands, equation: tg.einsum(equation, *operands),
+    "expand": tg.Tensor.expand,
+    "linalg.pinv": lambda a, *b, **params: tg.linalg.pinv(a @ b[0].mT if b else a, **params),
+    "log_softmax": lambda x, axis, **params: tg.nn.functional.log_softmax(x, axis, **params),
+    "polygamma": lambda x, n: tg.polygamma(n, x),
+    "softmax": lambda x, axis, **params: tg.nn.functional.softmax(x, axis, **params),
+    "where": lambda x, condition, other: tg.where(condition, x, other),
+}  # by PyTorch's name: where op_db calls something else than the function of that name
+
+
 def ours(name):
-    """Our function of PyTorch's name for it: tg.exp, tg.linalg.inv, tg.nn.functional.gelu."""
+    """Our function of PyTorch's name for it: tg.exp, tg.linalg.inv, tg.nn.functional.gelu, or the Tensor's method."""
+    if name in ADAPTERS:
+        return ADAPTERS[name]
     found = tg
     for part in name.split("."):
-        found = getattr(found, part)
+        found = getattr(found, part, None) or getattr(tg.Tensor, part)
     return found
 
 
@@ -70,7 +83,7 @@ def flat(y, kind):
 
 def off(mine, theirs):
     """Why two arrays do not agree, or None."""
-    mine, theirs = np.asarray(mine), theirs.detach().numpy()
+    mine, theirs = np.asarray(mine), theirs.numpy(force=True)
     if mine.shape != theirs.shape:
         return f"shape {mine.shape} for {theirs.shape}"
     if theirs.dtype.kind != mine.dtype.kind and not {mine.dtype.kind, theirs.dtype.kind} <= set("iu"):

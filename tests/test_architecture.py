@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "func": ENGINE | {"ops", "gradients", "tensor"},
     "gradcheck": CALCULUS,
     "autograd": {"gradients", "gradcheck"},
+    "linalg": {"ops"},
     "storage": {"tensor"},
     "nn": CALCULUS,
     "optim": CALCULUS | {"memory"},
@@ -36,7 +37,7 @@ MAY_IMPORT = {
     "cli": NETWORKS | {"data", "train", "gradcheck", "tinygrad_ft"},
     "kernels": {"device", "engine", "ops"},  # and no row lists kernels: one loader imports them, by name
     "kernel_choice": {"engine"},
-    "tinygrad_ft": NETWORKS | {"autograd", "kernel_choice"},  # the public face, __init__.py
+    "tinygrad_ft": NETWORKS | {"autograd", "linalg", "kernel_choice"},  # the public face, __init__.py
     "__main__": {"cli"},
 }
 

@@ -5,11 +5,12 @@ from functools import partial
 import numpy as np
 import pytest
 
+import tinygrad_ft as tg
 from tinygrad_ft import autograd, ops
 from tinygrad_ft.engine import OPS
 from tinygrad_ft.gradcheck import SAMPLES
 from tinygrad_ft.ops.composed import COMPOSED
-from tinygrad_ft.ops.shape import HERE
+from tinygrad_ft.ops.index import HERE
 from tinygrad_ft.tensor import Tensor
 
 torch = pytest.importorskip("torch")
@@ -83,7 +84,7 @@ TORCH = {
     "put": put,
     "gather": torch.gather,
     "take_along_axis": torch.take_along_dim,
-    "scatter_add": lambda g, index, axis, shape: torch.zeros(shape, dtype=g.dtype).scatter_add(axis, index, g),
+    "put_along_axis": lambda g, index, axis, shape: torch.zeros(shape, dtype=g.dtype).scatter_add(axis, index, g),
     "concatenate": lambda *xs, axis=0: torch.cat(xs, axis),
     "cat": torch.cat,
     "stack": torch.stack,
@@ -243,3 +244,23 @@ def test_cross_entropy_with_weights_smoothing_and_ignored_examples_is_that_of_py
     y.sum().backward()
     w.sum().backward()
     np.testing.assert_allclose(x.grad.array, z.grad.numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda m, x: sum((part * part * part * part).sum() for part in m.linalg.eigh(x + x.mT)),
+        lambda m, x: sum((part * part * part * part).sum() for part in m.linalg.svd(x[:, :2], full_matrices=False)),
+        lambda m, x: (m.linalg.pinv(x + x.mT, hermitian=True) * x).sum(),
+        lambda m, x: (m.cholesky_solve(x, m.linalg.cholesky(x @ x.mT)) * x).sum(),
+    ],
+    ids=["eigh", "svd", "pinv", "cholesky_solve"],
+)
+def test_whatever_sign_that_a_factor_is_free_to_have_functions_of_symmetric_matrices_agree_to_second_order(f):
+    numbers = np.random.default_rng(0).standard_normal((4, 4))
+    mine, theirs = tg.tensor(numbers, requires_grad=True), torch.tensor(numbers, requires_grad=True)
+    (g,) = tg.autograd.grad(f(tg, mine), [mine], create_graph=True)
+    (h,) = torch.autograd.grad(f(torch, theirs), [theirs], create_graph=True)
+    np.testing.assert_allclose(g.array, h.detach().numpy(), rtol=1e-9, atol=1e-9)
+    (g,), (h,) = tg.autograd.grad((g * g).sum(), [mine]), torch.autograd.grad((h * h).sum(), [theirs])
+    np.testing.assert_allclose(g.array, h.numpy(), rtol=1e-8, atol=1e-8)

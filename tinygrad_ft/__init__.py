@@ -8,7 +8,7 @@
 `engine.py` is the page to read first.
 """
 
-from tinygrad_ft import autograd, func, nn, ops, optim
+from tinygrad_ft import autograd, func, linalg, nn, ops, optim
 from tinygrad_ft.autograd import enable_grad, no_grad
 from tinygrad_ft.creation import (
     arange,
@@ -52,6 +52,7 @@ __all__ = [
     "full",
     "func",
     "int64",
+    "linalg",
     "load",
     "nn",
     "no_grad",

@@ -12,7 +12,7 @@ from tinygrad_ft import gradients, ops
 from tinygrad_ft.chain_rule import as_gradient
 from tinygrad_ft.device import DEVICES, Device, device, device_of
 from tinygrad_ft.engine import NONE_YET, Node, Value, answers_with
-from tinygrad_ft.ops.shape import HERE
+from tinygrad_ft.ops.index import HERE
 
 
 @answers_with
@@ -319,7 +319,17 @@ class Tensor(Value):
     sin, cos, tanh, sigmoid, relu, erf, abs, sign = (
         ops.sin, ops.cos, ops.tanh, ops.sigmoid, ops.relu, ops.erf, ops.abs, ops.sign,
     )  # fmt: skip
-    maximum, minimum, clip, clamp = ops.maximum, ops.minimum, ops.clip, ops.clip
+    maximum, minimum, clip, clamp = ops.maximum, ops.minimum, ops.clip, ops.clamp
+    clamp_min, clamp_max, fmax, fmin, lerp = ops.clamp_min, ops.clamp_max, ops.fmax, ops.fmin, ops.lerp
+    addcmul, addcdiv, nan_to_num, reciprocal = ops.addcmul, ops.addcdiv, ops.nan_to_num, ops.reciprocal
+    square, rsqrt, exp2, expm1, log1p = ops.square, ops.rsqrt, ops.exp2, ops.expm1, ops.log1p
+    log2, log10, logaddexp, logit, sinc = ops.log2, ops.log10, ops.logaddexp, ops.logit, ops.sinc
+    tan, asin, acos, atan, atan2, hypot = ops.tan, ops.asin, ops.acos, ops.atan, ops.atan2, ops.hypot
+    sinh, cosh, asinh, acosh, atanh = ops.sinh, ops.cosh, ops.asinh, ops.acosh, ops.atanh
+    deg2rad, rad2deg, erfc, erfinv, xlogy = ops.deg2rad, ops.rad2deg, ops.erfc, ops.erfinv, ops.xlogy
+    lgamma, digamma, floor, ceil, trunc = ops.lgamma, ops.digamma, ops.floor, ops.ceil, ops.trunc
+    round, frac, fmod, remainder, copysign = ops.round, ops.frac, ops.fmod, ops.remainder, ops.copysign
+    __mod__ = ops.remainder
     isfinite, matmul = ops.isfinite, ops.matmul
     sum, mean, var, std, max, min = ops.sum, ops.mean, ops.var, ops.std, ops.max, ops.min
     amax, amin, argmax, argmin = ops.amax, ops.amin, ops.argmax, ops.argmin
@@ -327,6 +337,24 @@ class Tensor(Value):
     transpose, squeeze, unsqueeze, flatten = ops.transpose, ops.squeeze, ops.unsqueeze, ops.flatten
     swapaxes = ops.transpose
     broadcast_to, split, gather = ops.broadcast_to, ops.split, ops.gather
+    ravel, unflatten, movedim, t = ops.ravel, ops.unflatten, ops.movedim, ops.t
+    chunk, tensor_split, unbind, narrow, select = ops.chunk, ops.tensor_split, ops.unbind, ops.narrow, ops.select
+    take, take_along_dim, index_select, index_add = ops.take, ops.take_along_dim, ops.index_select, ops.index_add
+    index_fill, index_put, masked_fill, masked_select = (
+        ops.index_fill, ops.index_put, ops.masked_fill, ops.masked_select,
+    )  # fmt: skip
+    scatter, scatter_add, scatter_reduce = ops.scatter, ops.scatter_add, ops.scatter_reduce
+    fliplr, flipud, rot90, roll, repeat = ops.fliplr, ops.flipud, ops.rot90, ops.roll, ops.repeat
+    repeat_interleave, tril, triu, unfold = ops.repeat_interleave, ops.tril, ops.triu, ops.unfold
+    diag, diagonal, diag_embed, diff = ops.diag, ops.diagonal, ops.diag_embed, ops.diff
+    argsort, sort, topk, median = ops.argsort, ops.sort, ops.topk, ops.median
+    prod, cumsum, cumprod, logcumsumexp = ops.prod, ops.cumsum, ops.cumprod, ops.logcumsumexp
+    nansum, nanmean, norm, dist = ops.nansum, ops.nanmean, ops.norm, ops.dist
+
+    mm, bmm, mv, dot, outer, inner = ops.mm, ops.bmm, ops.mv, ops.dot, ops.outer, ops.inner
+    addmm, baddbmm, kron, cross, trace = ops.addmm, ops.baddbmm, ops.kron, ops.cross, ops.trace
+    det, slogdet, matrix_power, cholesky_solve = ops.det, ops.slogdet, ops.matrix_power, ops.cholesky_solve
+    cov, corrcoef = ops.cov, ops.corrcoef
 
     def reshape(self, *shape: Any) -> Any:
         """The same elements in a new shape, given as numbers or as one tuple."""
@@ -341,6 +369,14 @@ class Tensor(Value):
     def expand(self, *shape: Any) -> Any:
         """Repeated along axes of length 1; -1 keeps a length."""
         return ops.broadcast_to(self, one_tuple(shape))
+
+    def flip(self, *dims: Any) -> Any:
+        """Read backwards along those axes, given as numbers or as one tuple."""
+        return ops.flip(self, one_tuple(dims))
+
+    def tile(self, *dims: Any) -> Any:
+        """Repeated along those axes, counted from the last, as often as the numbers or one tuple of them say."""
+        return ops.tile(self, one_tuple(dims))
 
     @property
     def T(self) -> Any:

@@ -3,13 +3,15 @@
 `REFERENCES[name](*arrays, **params)` takes what the op of that name takes, as plain arrays; a table for each family.
 """
 
-from references import elementwise, linalg, nn, reduce, shape, update
+from references import activations, arrange, elementwise, linalg, nn, reduce, shape, update
 from references.values import VALUES
 
 REFERENCES = {
     **elementwise.REFERENCES,
+    **activations.REFERENCES,
     **reduce.REFERENCES,
     **shape.REFERENCES,
+    **arrange.REFERENCES,
     **linalg.REFERENCES,
     **nn.REFERENCES,
     **update.REFERENCES,

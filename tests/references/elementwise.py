@@ -35,6 +35,22 @@ def clipped_number(x, min=None, max=None):
     return max if max is not None and x > max else x
 
 
+def gamma_slope(n, x):
+    """The n-th derivative of digamma, from its recurrence up to large numbers and the asymptotic series there."""
+    far, y = x + 30.0, np.zeros(x.shape)
+    bernoulli = [1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66]
+    for k in range(30):
+        y = y - (-1) ** n * math.factorial(n) / (x + k) ** (n + 1)
+    if n == 0:
+        series = np.log(far) - 1 / (2 * far)
+    else:
+        series = (-1) ** (n + 1) * (math.factorial(n - 1) / far**n + math.factorial(n) / (2 * far ** (n + 1)))
+    for k, b in enumerate(bernoulli, 1):
+        rising = math.factorial(2 * k + n - 1) / math.factorial(2 * k)
+        series = series - (-1) ** n * b * rising / far ** (2 * k + n)
+    return y + series
+
+
 REFERENCES = {
     "add": each(lambda a, b: a + b),
     "sub": each(lambda a, b: a - b),
@@ -63,6 +79,56 @@ REFERENCES = {
     "minimum": each(lambda a, b: a if a < b else b),
     "share": each(lambda lost, tied: 0.5 if tied else float(not lost)),
     "clip": each(clipped_number),
+    "clamp": lambda x, min=None, max=None: each(clipped_number)(
+        x, np.array(-np.inf if min is None else min), np.array(np.inf if max is None else max)
+    ),
+    "clamp_min": each(lambda x, min: min if x < min else x),
+    "clamp_max": each(lambda x, max: max if x > max else x),
+    "fmax": each(lambda a, b: sorted([a, b])[1]),
+    "fmin": each(lambda a, b: sorted([a, b])[0]),
+    "lerp": each(lambda a, b, weight: (1 - weight) * a + weight * b),
+    "addcmul": each(lambda x, a, b, value=1.0: x + value * a * b),
+    "addcdiv": each(lambda x, a, b, value=1.0: x + value * a / b),
+    "nan_to_num": lambda x, nan=0.0, posinf=None, neginf=None: np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf),
+    "expm1": each(math.expm1),
+    "exp2": each(math.exp2),
+    "log1p": each(math.log1p),
+    "log2": each(math.log2),
+    "log10": each(math.log10),
+    "logaddexp": each(lambda a, b: math.log(math.exp(a) + math.exp(b))),
+    "square": each(lambda x: x**2),
+    "reciprocal": each(lambda x: x**-1),
+    "rsqrt": each(lambda x: x**-0.5),
+    "logit": each(lambda x, eps=0.0: -math.log(1 / clipped_number(x, eps, 1 - eps) - 1)),
+    "tan": each(math.tan),
+    "asin": each(math.asin),
+    "acos": each(math.acos),
+    "atan": each(math.atan),
+    "atan2": each(math.atan2),
+    "hypot": each(math.hypot),
+    "sinh": each(math.sinh),
+    "cosh": each(math.cosh),
+    "asinh": each(math.asinh),
+    "acosh": each(math.acosh),
+    "atanh": each(math.atanh),
+    "sinc": each(lambda x: math.sin(math.pi * x) / (math.pi * x) if x else 1.0),
+    "deg2rad": each(math.radians),
+    "rad2deg": each(math.degrees),
+    "erfc": each(math.erfc),
+    "erfinv": each(lambda x: NormalDist(sigma=math.sqrt(0.5)).inv_cdf((1 + x) / 2)),
+    "lgamma": each(math.lgamma),
+    "polygamma_at": lambda x, n=0: gamma_slope(n, x),
+    "digamma": lambda x: gamma_slope(0, x),
+    "polygamma": lambda n, x: gamma_slope(n, x),
+    "xlogy": each(lambda a, b: a * math.log(b)),
+    "floor": each(math.floor),
+    "ceil": each(math.ceil),
+    "trunc": each(math.trunc),
+    "round": each(lambda x, decimals=0: round(x, decimals)),
+    "frac": each(lambda x: math.modf(x)[0]),
+    "fmod": each(math.fmod),
+    "remainder": each(lambda a, b: a % b),
+    "copysign": each(math.copysign),
     "where": each(lambda condition, a, b: a if condition else b),
     "eq": each(lambda a, b: a == b),
     "ne": each(lambda a, b: a != b),

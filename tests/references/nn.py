@@ -112,7 +112,88 @@ def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean
     return summarised(each(loss)(input, target, w, up), reduction)
 
 
+def rms_norm(input, normalized_shape, weight=None, eps=None):
+    axes = 1 if isinstance(normalized_shape, int) else len(normalized_shape)
+    y = np.empty(input.shape)
+    for place, numbers in meetings(input, tuple(range(input.ndim - axes, input.ndim))).items():
+        square = math.fsum(x * x for x in numbers) / len(numbers) + (np.finfo(float).eps if eps is None else eps)
+        y[place[: input.ndim - axes]] = input[place[: input.ndim - axes]] / math.sqrt(square)
+    return y * (1 if weight is None else weight)
+
+
+def group_norm(x, groups, weight=None, bias=None):
+    """One group of one example after the other."""
+    y, size = np.empty(x.shape), x.shape[1] // groups
+    for n, k in np.ndindex(len(x), groups):
+        part = x[n, k * size : (k + 1) * size]
+        spread = math.sqrt(variance(part.ravel().tolist(), 0) + 1e-5)
+        y[n, k * size : (k + 1) * size] = (part - math.fsum(part.ravel()) / part.size) / spread
+    column = (-1, *(1 for _ in x.shape[2:]))
+    return y * (1 if weight is None else weight.reshape(column)) + (0 if bias is None else bias.reshape(column))
+
+
+def nll_loss(input, target, weight=None, reduction="mean"):
+    x, losses, count = (np.moveaxis(input, 1, -1) if input.ndim > 1 else input), np.zeros(target.shape), 0.0
+    for place, c in np.ndenumerate(target):
+        w = 0.0 if c == -100 else 1.0 if weight is None else weight[c]
+        losses[place], count = -w * x[(*place, c)] if w else 0.0, count + w
+    return summarised(losses, reduction, count)
+
+
+def kl_div(x, t, reduction="mean", log_target=False):
+    losses = each(lambda x, t: math.exp(t) * (t - x) if log_target else t * (math.log(t) - x))(x, t)
+    return summarised(losses, "sum") / len(x) if reduction == "batchmean" else summarised(losses, reduction)
+
+
+def gaussian_nll_loss(x, t, var, full=False):
+    """-log of the normal density, but for its constant unless `full`."""
+    var = var[:, None] if var.ndim < x.ndim else var
+    density = lambda x, t, v: math.exp(-((x - t) ** 2) / (2 * v)) / math.sqrt(2 * math.pi * v)  # noqa: E731
+    constant = 0.0 if full else math.log(2 * math.pi) / 2
+    return summarised(each(lambda *numbers: -math.log(density(*numbers)) - constant)(x, t, var), "mean")
+
+
+def poisson_nll_loss(x, t, log_input=True, full=False, reduction="mean"):
+    def loss(x, t):
+        stirling = t * math.log(t) - t + math.log(2 * math.pi * t) / 2 if full and t > 1 else 0.0
+        return (math.exp(x) - t * x if log_input else x - t * math.log(x + 1e-8)) + stirling
+
+    return summarised(each(loss)(x, t), reduction)
+
+
+def triplet_margin_loss(anchor, positive, negative, margin=1.0, swap=False):
+    far = lambda a, b: math.dist(a + 1e-6, b)  # noqa: E731
+    rows = zip(anchor, positive, negative, strict=True)
+    losses = [max(0.0, margin + far(a, p) - min(far(a, n), far(p, n) if swap else math.inf)) for a, p, n in rows]
+    return summarised(np.array(losses), "mean")
+
+
+def cosine_embedding_loss(a, b, t, reduction="mean"):
+    rows = zip(np.atleast_2d(a), np.atleast_2d(b), np.atleast_1d(t), strict=True)
+    cosines = [(math.fsum(a * b) / (math.hypot(*a) * math.hypot(*b)), t) for a, b, t in rows]
+    return summarised(np.array([1 - c if t == 1 else max(0.0, c) for c, t in cosines]), reduction)
+
+
+def averaged(f):
+    """The loss that f gives for numbers, over arrays."""
+    return lambda *xs, reduction="mean", **params: summarised(each(f)(*xs, **params), reduction)
+
+
 REFERENCES = {
+    "rms_norm": rms_norm,
+    "group_norm": group_norm,
+    "nll_loss": nll_loss,
+    "l1_loss": averaged(lambda x, t: abs(x - t)),
+    "smooth_l1_loss": averaged(lambda x, t: (x - t) ** 2 / 2 if abs(x - t) < 1 else abs(x - t) - 0.5),
+    "huber_loss": averaged(lambda x, t: (x - t) ** 2 / 2 if abs(x - t) < 1 else abs(x - t) - 0.5),
+    "kl_div": kl_div,
+    "gaussian_nll_loss": gaussian_nll_loss,
+    "poisson_nll_loss": poisson_nll_loss,
+    "soft_margin_loss": averaged(lambda x, t: math.log(1 + math.exp(-t * x))),
+    "hinge_embedding_loss": averaged(lambda x, t: x if t == 1 else max(0.0, 1 - x)),
+    "margin_ranking_loss": averaged(lambda a, b, t, margin: max(0.0, margin - t * (a - b))),
+    "triplet_margin_loss": triplet_margin_loss,
+    "cosine_embedding_loss": cosine_embedding_loss,
     "normalise": normalise,
     "layer_norm": layer_norm,
     "attention": attention,

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from references.ways import axes_named, fetched
-from tinygrad_ft.ops.shape import HERE
+from tinygrad_ft.ops.index import HERE
 
 
 def expand(x, shape):
@@ -87,7 +87,7 @@ def gather(x, axis, index):
     return fetched(x, index.shape, lambda p: along(p, axis % x.ndim, index[p]))
 
 
-def scatter_add(g, index, axis, shape):
+def put_along_axis(g, index, axis, shape):
     y = np.zeros(shape)
     for place in np.ndindex(index.shape):
         y[along(place, axis % g.ndim, index[place])] += g[place]
@@ -152,7 +152,7 @@ REFERENCES = {
     "put": put,
     "gather": gather,
     "take_along_axis": lambda x, index, axis: gather(x, axis, index),
-    "scatter_add": scatter_add,
+    "put_along_axis": put_along_axis,
     "concatenate": concatenate,
     "cat": lambda tensors, axis=0: concatenate(*tensors, axis=axis),
     "stack": stack,

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from tinygrad_ft.gradcheck import Sample
+from tinygrad_ft.ops.index import HERE
 
 
 def small_integers(rng, *shape):
@@ -46,8 +47,15 @@ VALUES = {
     "zeros_like": lambda rng: [Sample((a,)) for (a, _), _ in pairs_with_ties(rng)],
     "argmax": reductions_with_ties,
     "argmin": reductions_with_ties,
+    "argsort": lambda rng: [Sample((rng.standard_normal((3, 4)),), p) for p in ({}, {"axis": 0, "descending": True})],
+    "on_or_below": lambda rng: [Sample((np.ones((2, 3, 4)),), {"diagonal": k}) for k in (-1, 0, 2)],
+    **dict.fromkeys(
+        ["last_writer", "arrival"],
+        lambda rng: [Sample((np.array(row, dtype=int),), {"key": (HERE,), "shape": (4,)}) for row in ([3, 0, 3], [])],
+    ),
     "pick": lambda rng: [Sample((np.ones(2), np.zeros((3, 1))), {"i": 1})],
     "blank": lambda rng: [Sample((np.ones(2),), {"shape": (3, 0)}), Sample((np.ones(2),), {"shape": (2, 2)})],
+    "identity": lambda rng: [Sample((np.ones((2, 3)),)), Sample((np.ones(0),))],
     "sgd_update": lambda rng: [
         optimiser_state(rng, 1, momentum=0.9, dampening=damped, weight_decay=decay, nesterov=ahead)
         for damped, decay, ahead in [(0.0, 0.0, False), (0.5, 0.1, False), (0.0, 0.1, True)]

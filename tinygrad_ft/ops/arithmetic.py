@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
+
+import numpy as np
 
 from tinygrad_ft.engine import Array, elementwise
 from tinygrad_ft.ops.comparison import logical_and, where
+from tinygrad_ft.ops.composed import composed
 
 
 @elementwise
@@ -170,3 +174,73 @@ def clip_vjp(g: Array, x: Array, *, min: float | None, max: float | None) -> Arr
     """dy = dx inside and on the bounds, 0 outside."""
     inside = x == x if min is None else x >= min
     return where(inside if max is None else logical_and(inside, x <= max), g, 0.0)
+
+
+@composed
+def clamp(x: Array, min: Any = None, max: Any = None) -> Array:
+    """y = x, held between min and max: numbers, or arrays that have a derivative where x is beyond them.
+
+    Where min is above max, y is max.
+    """
+    if all_numbers(min, max):
+        return clip(x, min=min, max=max)
+    x = x if min is None else where(x < min, min, x)
+    return x if max is None else where(x > max, max, x)
+
+
+def all_numbers(*bounds: Any) -> bool:
+    """Whether each is a Python number or None."""
+    return all(b is None or isinstance(b, int | float) for b in bounds)
+
+
+@composed
+def clamp_min(x: Array, min: Any) -> Array:
+    """y = x, or min where x is below it."""
+    return clamp(x, min=min)
+
+
+@composed
+def clamp_max(x: Array, max: Any) -> Array:
+    """y = x, or max where x is above it."""
+    return clamp(x, max=max)
+
+
+@composed
+def fmax(a: Array, b: Array) -> Array:
+    """y = the larger of a and b, the other where one is NaN."""
+    return maximum(where(a != a, b, a), where(b != b, a, b))
+
+
+@composed
+def fmin(a: Array, b: Array) -> Array:
+    """y = the smaller of a and b, the other where one is NaN."""
+    return minimum(where(a != a, b, a), where(b != b, a, b))
+
+
+@composed
+def lerp(a: Array, b: Array, weight: Any) -> Array:
+    """y = a + weight (b - a), the way from a to b."""
+    return add(a, mul(weight, sub(b, a)))
+
+
+@composed
+def addcmul(x: Array, a: Array, b: Array, value: float = 1.0) -> Array:
+    """y = x + value a b."""
+    return add(x, mul(value, mul(a, b)))
+
+
+@composed
+def addcdiv(x: Array, a: Array, b: Array, value: float = 1.0) -> Array:
+    """y = x + value a / b."""
+    return add(x, mul(value, div(a, b)))
+
+
+@composed
+def nan_to_num(x: Array, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Array:
+    """y = x with numbers for NaN and the infinities (the largest of the dtype if None); flat where it put one."""
+    if x.dtype.kind != "f":
+        return x
+    largest = float(np.finfo(x.dtype).max)
+    x = where(x != x, nan, x)
+    x = where(x == inf, largest if posinf is None else posinf, x)
+    return where(x == -inf, -largest if neginf is None else neginf, x)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from math import log as ln
 from math import pi
 from math import sqrt as root
 from typing import Any
 
 from tinygrad_ft.device import special
 from tinygrad_ft.engine import Array, elementwise
-from tinygrad_ft.ops.arithmetic import over, times, zeros_like
+from tinygrad_ft.ops.arithmetic import clip, div, mul, over, times, zeros_like
 from tinygrad_ft.ops.comparison import logical_and, where
+from tinygrad_ft.ops.composed import composed
 
 
 @elementwise
@@ -29,6 +31,8 @@ def pow_vjp(g: Array, x: Array, p: Array, y: Array) -> tuple[Any, ...]:
         return where(flat, 0.0, times(g, p * pow(x, where(flat, 1.0, p - 1))))
 
     def gp() -> Array:
+        if isinstance(x, int | float) and x > 0:
+            return times(g, y * ln(x))
         settled = logical_and(x == 0, p >= 0)
         return times(g, where(settled, 0.0, y * log(where(settled, 1.0, x))))
 
@@ -57,6 +61,97 @@ def log(xp: Any, x: Array) -> Array:
 def log_vjp(g: Array, x: Array) -> Array:
     """dy = dx / x."""
     return over(g, x)
+
+
+@elementwise
+def expm1(xp: Any, x: Array) -> Array:
+    """y = e^x - 1, to full precision near 0."""
+    return xp.expm1(x)
+
+
+@expm1.vjp
+def expm1_vjp(g: Array, y: Array) -> Array:
+    """dy = (y + 1) dx."""
+    return times(g, y + 1.0)
+
+
+@elementwise
+def log1p(xp: Any, x: Array) -> Array:
+    """y = ln(1 + x), to full precision near 0."""
+    return xp.log1p(x)
+
+
+@log1p.vjp
+def log1p_vjp(g: Array, x: Array) -> Array:
+    """dy = dx / (1 + x)."""
+    return over(g, 1.0 + x)
+
+
+@elementwise
+def log2(xp: Any, x: Array) -> Array:
+    """y = ln x / ln 2, whole where x is a power of 2."""
+    return xp.log2(x)
+
+
+@log2.vjp
+def log2_vjp(g: Array, x: Array) -> Array:
+    """dy = dx / (x ln 2)."""
+    return over(g, x * ln(2.0))
+
+
+@elementwise
+def log10(xp: Any, x: Array) -> Array:
+    """y = ln x / ln 10, whole where x is a power of 10."""
+    return xp.log10(x)
+
+
+@log10.vjp
+def log10_vjp(g: Array, x: Array) -> Array:
+    """dy = dx / (x ln 10)."""
+    return over(g, x * ln(10.0))
+
+
+@elementwise
+def logaddexp(xp: Any, a: Array, b: Array) -> Array:
+    """y = ln(e^a + e^b), where neither can overflow."""
+    return xp.logaddexp(a, b)
+
+
+@logaddexp.vjp
+def logaddexp_vjp(g: Array, a: Array, b: Array) -> tuple[Any, ...]:
+    """dy = sigmoid(a - b) da + sigmoid(b - a) db."""
+    return lambda: g * sigmoid(a - b), lambda: g * sigmoid(b - a)
+
+
+@composed
+def exp2(x: Array) -> Array:
+    """y = 2^x, whole where x is."""
+    return pow(2.0, x)
+
+
+@composed
+def square(x: Array) -> Array:
+    """y = x^2."""
+    return mul(x, x)
+
+
+@composed
+def reciprocal(x: Array) -> Array:
+    """y = 1 / x."""
+    return div(1.0, x)
+
+
+@composed
+def rsqrt(x: Array) -> Array:
+    """y = 1 / sqrt(x)."""
+    return div(1.0, sqrt(x))
+
+
+@composed
+def logit(x: Array, eps: float | None = None) -> Array:
+    """y = log(x / (1 - x)), the inverse of sigmoid; x is first held between eps and 1 - eps."""
+    x = x if eps is None else clip(x, min=eps, max=1.0 - eps)
+    return log(x / (1.0 - x))
 
 
 @elementwise

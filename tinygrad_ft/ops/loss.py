@@ -6,13 +6,15 @@ from math import nan
 from typing import Any
 from warnings import warn
 
+from tinygrad_ft.chain_rule import cast
 from tinygrad_ft.engine import Array, op
 from tinygrad_ft.ops.arithmetic import clip
 from tinygrad_ft.ops.comparison import where
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.functions import log, softplus
+from tinygrad_ft.ops.index import HERE, getitem, take_along_axis
 from tinygrad_ft.ops.reduce import HALF, in_float32, log_softmax, mean, shifted, softmax, softmax_grad, sum
-from tinygrad_ft.ops.shape import HERE, getitem, permute, reshape, take_along_axis
+from tinygrad_ft.ops.shape import permute, reshape, unsqueeze
 
 
 @op
@@ -132,6 +134,31 @@ def cross_entropy(
     return summed_cross_entropy(rows, wanted, share)[0]
 
 
+@composed
+def nll_loss(
+    input: Array, target: Array, weight: Array = None, *, ignore_index: int = -100, reduction: str = "mean"
+) -> Array:
+    """`cross_entropy` of logarithms of chances instead of logits: -x[target].
+
+    Raises:
+        IndexError: if a target is neither a class nor ignore_index.
+    """
+    axis = 1 if input.ndim > 1 else 0
+    expected = (*input.shape[:axis], *input.shape[axis + 1 :])
+    if not input.ndim or tuple(target.shape) != expected:
+        raise ValueError(f"nll_loss with {tuple(input.shape)} needs targets {expected}: got {tuple(target.shape)}")
+    if weight is not None and tuple(weight.shape) != (input.shape[axis],):
+        raise ValueError(f"nll_loss needs weight ({input.shape[axis]},): got {tuple(weight.shape)}")
+    wanted: Any = getattr(target, "array", target)
+    counted = _counted(wanted, input.shape[axis], ignore_index)
+    counted = wanted == wanted if counted is None else counted
+    wanted = wanted * counted  # an ignored place asks for class 0, and is then left out
+    each = cast(counted, dtype=input.dtype)
+    each = each if weight is None else each * getitem(weight, wanted, key=(HERE,))
+    losses = -take_along_axis(input, unsqueeze(wanted, axis), axis=axis).reshape(expected)
+    return reduced(where(each == 0, 0.0, losses) * each, reduction, each)
+
+
 def _row_losses(x: Array, target: Array, each: Array | None, weight: Array | None, smoothing: float) -> Array:
     """The loss of each row, times what it counts; of smoothed targets, a share lies evenly on all classes."""
     logs = log_softmax(x, axis=1)
@@ -181,7 +208,7 @@ def _soft_cross_entropy(x: Array, target: Array, weight: Array, axis: int, reduc
 @composed
 def mse_loss(input: Array, target: Array, *, reduction: str = "mean") -> Array:
     """Squared differences; broadcasting between them is allowed, and warned of, since it is seldom meant."""
-    _warn_of_broadcasting("mse_loss", input, target)
+    warn_of_broadcasting("mse_loss", input, target)
     d = input - target
     return reduced(d * d, reduction)
 
@@ -239,7 +266,8 @@ def binary_cross_entropy_with_logits(
     return reduced(losses if weight is None else losses * weight, reduction)
 
 
-def _warn_of_broadcasting(name: str, x: Array, target: Array) -> None:
+def warn_of_broadcasting(name: str, x: Array, target: Array) -> None:
+    """Warn where shapes differ: broadcasting is allowed, and seldom meant."""
     if tuple(x.shape) != tuple(target.shape):
         warn(
             f"{name}: input {tuple(x.shape)} and target {tuple(target.shape)} differ in shape and will be broadcast",

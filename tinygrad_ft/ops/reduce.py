@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_ft.chain_rule import cast
 from tinygrad_ft.engine import Array, Op, op
 from tinygrad_ft.ops.arithmetic import maximum, minimum
 from tinygrad_ft.ops.comparison import logical_or, where
 from tinygrad_ft.ops.composed import composed
-from tinygrad_ft.ops.functions import exp, sqrt
-from tinygrad_ft.ops.shape import Axis, axes_of, reshape, take_along_axis
+from tinygrad_ft.ops.functions import exp
+from tinygrad_ft.ops.index import take_along_axis
+from tinygrad_ft.ops.shape import Axis, axes_of, reshape
 
 HALF = np.dtype(np.float16)
 
@@ -63,35 +63,6 @@ def mean(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Arr
 def mean_vjp(g: Array, *, axis: Axis, x_shape: tuple[int, ...]) -> Array:
     """Every element counts 1 / n: g / n, spread over the axes that were summed."""
     return (g * (1.0 / builtins.max(count_along(x_shape, axis), 1))).reshape(kept_shape(x_shape, axis))
-
-
-@composed
-def var(x: Array, axis: Axis = None, *, correction: int = 1, keepdims: bool = False) -> Array:
-    """Mean squared distance from the mean, n - correction in the denominator: 1 estimates, 0 describes.
-
-    NaN if the denominator is not above 0, as for one number with correction 1.
-    """
-    return _narrowed(_variance(x, axis, correction, keepdims), x)
-
-
-@composed
-def std(x: Array, axis: Axis = None, *, correction: int = 1, keepdims: bool = False) -> Array:
-    """The square root of `var`; where all numbers are equal, the derivative is taken to be 0."""
-    v = _variance(x, axis, correction, keepdims)
-    flat = v == 0
-    return _narrowed(where(flat, 0.0, sqrt(where(flat, 1.0, v))), x)
-
-
-def _variance(x: Array, axis: Axis, correction: int, keepdims: bool) -> Array:
-    """In float32 at least: the squares of float16 overflow."""
-    wide = cast(x, dtype=np.dtype(np.float32)) if x.dtype is HALF else x
-    d = wide - mean(wide, axis, True)
-    left = count_along(x.shape, axis) - correction
-    return sum(d * d, axis=axis, keepdims=keepdims) / (left if left > 0 else nan)
-
-
-def _narrowed(y: Array, x: Array) -> Array:
-    return cast(y, dtype=HALF) if x.dtype is HALF else y
 
 
 @op

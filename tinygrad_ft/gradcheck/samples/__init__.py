@@ -1,8 +1,16 @@
 """Inputs on which each op is checked, a table for each family of ops."""
 
-from tinygrad_ft.gradcheck.samples import elementwise, linalg, nn, reduce, shape
+from tinygrad_ft.gradcheck.samples import activations, arrange, elementwise, linalg, nn, reduce, shape
 from tinygrad_ft.gradcheck.samples.base import Sample, Samples
 
-SAMPLES: Samples = {**elementwise.SAMPLES, **reduce.SAMPLES, **shape.SAMPLES, **linalg.SAMPLES, **nn.SAMPLES}
+SAMPLES: Samples = {
+    **elementwise.SAMPLES,
+    **activations.SAMPLES,
+    **reduce.SAMPLES,
+    **shape.SAMPLES,
+    **arrange.SAMPLES,
+    **linalg.SAMPLES,
+    **nn.SAMPLES,
+}
 
 __all__ = ["SAMPLES", "Sample", "Samples"]

@@ -11,6 +11,11 @@ from tinygrad_ft.gradcheck.samples.base import Sample, Samples, normal, of, posi
 _C, _W = (4, 3), (5, 3)
 
 
+def _signs(rng: Any, *shape: int) -> Any:
+    """Integers, 1 or -1."""
+    return rng.integers(0, 2, shape) * 2 - 1
+
+
 class SameDraws:
     """A generator whose every call draws the same numbers: only so is what chance decides a function, with a slope."""
 
@@ -63,6 +68,49 @@ SAMPLES: Samples = {
     "mse_loss": of(
         lambda rng: Sample((normal(rng, 3, 2), normal(rng, 3, 2))),
         lambda rng: Sample((normal(rng), normal(rng)), {"reduction": "sum"}),
+    ),
+    "rms_norm": of(
+        lambda rng: Sample((normal(rng, 3, 4), 4, normal(rng, 4))),
+        lambda rng: Sample((normal(rng, 2, 2, 3), (2, 3)), {"eps": 1e-2}),
+    ),
+    "group_norm": of(
+        lambda rng: Sample((normal(rng, 2, 4, 3), 2, normal(rng, 4), normal(rng, 4))),
+        lambda rng: Sample((normal(rng, 3, 2), 1)),
+    ),
+    "nll_loss": of(
+        lambda rng: Sample((normal(rng, *_C), np.array([0, 2, -100, 1]), positive(rng, 3))),
+        lambda rng: Sample((normal(rng, 3), np.array(1)), {"reduction": "sum"}),
+        lambda rng: Sample((normal(rng, 2, 3, 2), np.array([[0, 2], [1, 1]])), {"reduction": "none"}),
+    ),
+    **{
+        name: of(
+            lambda rng: Sample((normal(rng, 3, 2), normal(rng, 3, 2))),
+            lambda rng: Sample((normal(rng), normal(rng)), {"reduction": "sum"}),
+        )
+        for name in ["l1_loss", "smooth_l1_loss", "huber_loss"]
+    },
+    "kl_div": of(
+        lambda rng: Sample((normal(rng, 3, 2), unit(rng, 3, 2)), {"reduction": "batchmean"}),
+        lambda rng: Sample((normal(rng, 3, 2), normal(rng, 3, 2)), {"log_target": True}),
+    ),
+    "gaussian_nll_loss": of(
+        lambda rng: Sample((normal(rng, 3, 2), normal(rng, 3, 2), positive(rng, 3, 2)), {"full": True}),
+        lambda rng: Sample((normal(rng, 3, 2), normal(rng, 3, 2), positive(rng, 3))),
+    ),
+    "poisson_nll_loss": of(
+        lambda rng: Sample((normal(rng, 3, 2), positive(rng, 3, 2)), {"full": True}),
+        lambda rng: Sample((positive(rng, 3, 2), positive(rng, 3, 2)), {"log_input": False, "reduction": "sum"}),
+    ),
+    "soft_margin_loss": of(lambda rng: Sample((normal(rng, 3, 2), _signs(rng, 3, 2)))),
+    "hinge_embedding_loss": of(lambda rng: Sample((normal(rng, 3, 2), _signs(rng, 3, 2)))),
+    "margin_ranking_loss": of(lambda rng: Sample((normal(rng, 4), normal(rng, 4), _signs(rng, 4)), {"margin": 0.5})),
+    "triplet_margin_loss": of(
+        lambda rng: Sample((normal(rng, 4, 3), normal(rng, 4, 3), normal(rng, 4, 3))),
+        lambda rng: Sample((normal(rng, 4, 3), normal(rng, 4, 3), normal(rng, 4, 3)), {"swap": True, "margin": 4.0}),
+    ),
+    "cosine_embedding_loss": of(
+        lambda rng: Sample((normal(rng, 4, 3), normal(rng, 4, 3), _signs(rng, 4))),
+        lambda rng: Sample((normal(rng, 3), normal(rng, 3), np.array(1)), {"reduction": "sum"}),
     ),
     "bce_of_chances": of(lambda rng: Sample((unit(rng, 3, 2), unit(rng, 3, 2)))),
     "binary_cross_entropy": of(

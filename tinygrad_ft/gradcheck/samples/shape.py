@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_ft.gradcheck.samples.base import Sample, Samples, normal, of
-from tinygrad_ft.ops.shape import HERE
+from tinygrad_ft.ops.index import HERE
 
 SAMPLES: Samples = {
     "expand": of(
@@ -44,7 +44,7 @@ SAMPLES: Samples = {
         lambda rng: Sample((normal(rng, 3, 4), np.array([[0, 0], [3, 1], [2, 2]])), {"axis": 1}),
         lambda rng: Sample((normal(rng, 3, 4), np.array([[0, 1, 2, 2]])), {"axis": 0}),
     ),
-    "scatter_add": of(
+    "put_along_axis": of(
         lambda rng: Sample((normal(rng, 3, 2), np.array([[0, 0], [3, 1], [2, 2]])), {"axis": 1, "shape": (3, 4)})
     ),
     "concatenate": of(
