@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ft.operations import one_tuple
 from tinygrad_ft.ops.random import generator
-from tinygrad_ft.tensor import Tensor, one_tuple
+from tinygrad_ft.tensor import Tensor
 
 float16, float32, float64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 int64, bool_ = np.dtype(np.int64), np.dtype(np.bool_)

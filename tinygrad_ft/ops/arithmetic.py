@@ -11,6 +11,11 @@ from tinygrad_ft.engine import Array, elementwise
 from tinygrad_ft.ops.comparison import logical_and, where
 from tinygrad_ft.ops.composed import composed
 
+__all__ = [
+    "abs", "add", "addcdiv", "addcmul", "clamp", "clamp_max", "clamp_min", "clip", "div", "fmax", "fmin", "lerp",
+    "maximum", "minimum", "mul", "nan_to_num", "neg", "sign", "sub", "true_divide",
+]  # fmt: skip
+
 
 @elementwise
 def add(xp: Any, a: Array, b: Array) -> Array:
@@ -70,6 +75,9 @@ def div(xp: Any, a: Array, b: Array) -> Array:
 def div_vjp(g: Array, a: Array, b: Array) -> tuple[Any, ...]:
     """dy = da / b - a / b^2 db."""
     return lambda: over(g, b), lambda: -over(over(g * a, b), b)
+
+
+true_divide = div  # its other name in NumPy and PyTorch
 
 
 @elementwise

@@ -15,6 +15,11 @@ from tinygrad_ft.ops.index import HERE, getitem, index_select, put
 from tinygrad_ft.ops.join import cat
 from tinygrad_ft.ops.shape import Shape, axes_of, broadcast_to, movedim, ravel, reshape, transpose
 
+__all__ = [
+    "diag", "diag_embed", "diagonal", "flip", "fliplr", "flipud", "meshgrid", "pad", "repeat",
+    "repeat_interleave", "roll", "rot90", "tile", "tril", "triu", "unfold",
+]  # fmt: skip
+
 
 @op
 def pad_constant(xp: Any, x: Array, *, widths: tuple[tuple[int, int], ...], value: float = 0.0) -> Array:

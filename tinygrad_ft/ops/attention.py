@@ -11,6 +11,8 @@ from tinygrad_ft.ops.random import dropout
 from tinygrad_ft.ops.reduce import softmax_grad
 from tinygrad_ft.ops.shape import transpose
 
+__all__ = ["attention", "scaled_dot_product_attention"]
+
 
 @op
 def attention(

@@ -6,6 +6,8 @@ from typing import Any
 
 from tinygrad_ft.engine import Array, elementwise
 
+__all__ = ["eq", "ge", "gt", "isfinite", "le", "logical_and", "logical_not", "logical_or", "lt", "ne", "where"]
+
 
 @elementwise
 def eq(xp: Any, a: Array, b: Array) -> Array:

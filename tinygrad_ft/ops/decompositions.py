@@ -20,6 +20,8 @@ from tinygrad_ft.ops.linalg import matmul
 from tinygrad_ft.ops.reduce import HALF
 from tinygrad_ft.ops.shape import transpose, unsqueeze
 
+__all__ = ["cholesky_solve"]
+
 
 class QR(NamedTuple):
     """An orthonormal Q and an upper triangular R."""

@@ -14,6 +14,8 @@ from tinygrad_ft.ops.decompositions import identity, inv, mirrored, of_matrices,
 from tinygrad_ft.ops.linalg import matmul
 from tinygrad_ft.ops.shape import reshape, transpose, unsqueeze
 
+__all__ = ["det", "matrix_power", "slogdet"]
+
 
 @op
 @of_matrices()

@@ -17,6 +17,8 @@ from tinygrad_ft.ops.reduce import amax, amin, sum
 from tinygrad_ft.ops.shape import Axis, axes_of, broadcast_to, movedim, reshape
 from tinygrad_ft.ops.statistics import norm
 
+__all__ = ["bilinear", "cosine_similarity", "normalize", "pairwise_distance"]
+
 
 @composed
 def vector_norm(x: Array, ord: float = 2, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Array:

@@ -13,6 +13,11 @@ from tinygrad_ft.ops.arithmetic import clip, div, mul, over, times, zeros_like
 from tinygrad_ft.ops.comparison import logical_and, where
 from tinygrad_ft.ops.composed import composed
 
+__all__ = [
+    "cos", "erf", "exp", "exp2", "expm1", "gelu", "log", "log10", "log1p", "log2", "logaddexp", "logit", "pow",
+    "reciprocal", "relu", "rsqrt", "sigmoid", "sin", "softplus", "sqrt", "square", "tanh",
+]  # fmt: skip
+
 
 @elementwise
 def pow(xp: Any, x: Array, p: Array) -> Array:

@@ -12,6 +12,11 @@ from tinygrad_ft.ops.comparison import where
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.shape import Shape, axes_of, broadcast_to, ravel, reshape
 
+__all__ = [
+    "gather", "getitem", "index_add", "index_fill", "index_put", "index_select", "masked_fill", "masked_select",
+    "take", "take_along_dim",
+]  # fmt: skip
+
 HERE = "here"  # stands in a key where the next index array goes: arrays are inputs of the op, the rest a parameter
 
 

@@ -11,6 +11,11 @@ from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.index import getitem
 from tinygrad_ft.ops.shape import Shape, axes_of, reshape, unsqueeze
 
+__all__ = [
+    "cat", "chunk", "column_stack", "concatenate", "dstack", "hstack", "narrow", "select", "split", "stack",
+    "tensor_split", "unbind", "vstack",
+]  # fmt: skip
+
 
 @op
 def concatenate(xp: Any, *xs: Array, axis: int = 0) -> Array:

@@ -8,6 +8,8 @@ from typing import Any
 from tinygrad_ft.engine import Array, op
 from tinygrad_ft.ops.shape import unsqueeze
 
+__all__ = ["embedding", "linear", "matmul"]
+
 
 @op
 def matmul(xp: Any, a: Array, b: Array) -> Array:

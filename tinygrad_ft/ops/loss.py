@@ -16,6 +16,8 @@ from tinygrad_ft.ops.index import HERE, getitem, take_along_axis
 from tinygrad_ft.ops.reduce import HALF, in_float32, log_softmax, mean, shifted, softmax, softmax_grad, sum
 from tinygrad_ft.ops.shape import permute, reshape, unsqueeze
 
+__all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "mse_loss", "nll_loss"]
+
 
 @op
 def summed_cross_entropy(xp: Any, x: Array, target: Array, share: Array) -> tuple[Array, Array]:

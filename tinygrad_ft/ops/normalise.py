@@ -14,6 +14,8 @@ from tinygrad_ft.ops.functions import sqrt
 from tinygrad_ft.ops.reduce import HALF, count_along, in_float32, mean
 from tinygrad_ft.ops.shape import reshape
 
+__all__ = ["group_norm", "layer_norm", "normalise", "rms_norm"]
+
 
 @op
 def normalise(xp: Any, x: Array, *, axes: int = 1, eps: float = 1e-5) -> tuple[Array, Array]:

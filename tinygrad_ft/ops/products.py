@@ -16,6 +16,11 @@ from tinygrad_ft.ops.linalg import matmul
 from tinygrad_ft.ops.reduce import HALF, in_float32, sum
 from tinygrad_ft.ops.shape import axes_of, permute, reshape, squeeze, unsqueeze
 
+__all__ = [
+    "addmm", "baddbmm", "bmm", "corrcoef", "cov", "cross", "dot", "einsum", "inner", "kron", "mm", "mv", "outer",
+    "tensordot", "trace",
+]  # fmt: skip
+
 
 def _with_axes(name: str, *wanted: tuple[Array, int]) -> None:
     if any(x.ndim != n for x, n in wanted):

@@ -9,6 +9,8 @@ import numpy as np
 from tinygrad_ft.engine import Array
 from tinygrad_ft.ops.composed import composed
 
+__all__ = ["dropout", "manual_seed"]
+
 Rng: TypeAlias = "np.random.Generator | None"  # a string: merely naming it would import numpy.random, 15 ms
 
 _default: Rng = None

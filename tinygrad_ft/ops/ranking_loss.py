@@ -11,6 +11,8 @@ from tinygrad_ft.ops.functions import sqrt
 from tinygrad_ft.ops.loss import reduced
 from tinygrad_ft.ops.reduce import sum
 
+__all__ = ["cosine_embedding_loss", "hinge_embedding_loss", "margin_ranking_loss", "triplet_margin_loss"]
+
 
 @composed
 def hinge_embedding_loss(input: Array, target: Array, *, margin: float = 1.0, reduction: str = "mean") -> Array:

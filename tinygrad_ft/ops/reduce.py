@@ -17,6 +17,10 @@ from tinygrad_ft.ops.functions import exp
 from tinygrad_ft.ops.index import take_along_axis
 from tinygrad_ft.ops.shape import Axis, axes_of, reshape
 
+__all__ = [
+    "amax", "amin", "argmax", "argmin", "log_softmax", "logsumexp", "max", "mean", "min", "softmax", "sum",
+]  # fmt: skip
+
 HALF = np.dtype(np.float16)
 
 

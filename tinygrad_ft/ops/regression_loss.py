@@ -15,6 +15,11 @@ from tinygrad_ft.ops.loss import reduced, warn_of_broadcasting
 from tinygrad_ft.ops.reduce import sum
 from tinygrad_ft.ops.shape import unsqueeze
 
+__all__ = [
+    "gaussian_nll_loss", "huber_loss", "kl_div", "l1_loss", "poisson_nll_loss", "smooth_l1_loss",
+    "soft_margin_loss",
+]  # fmt: skip
+
 
 @composed
 def l1_loss(input: Array, target: Array, *, reduction: str = "mean") -> Array:

@@ -8,6 +8,8 @@ from tinygrad_ft.engine import Array, elementwise
 from tinygrad_ft.ops.arithmetic import sign, zeros_like
 from tinygrad_ft.ops.composed import composed
 
+__all__ = ["ceil", "copysign", "floor", "fmod", "frac", "remainder", "round", "trunc"]
+
 
 @elementwise
 def floor(xp: Any, x: Array) -> Array:

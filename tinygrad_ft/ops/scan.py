@@ -15,6 +15,8 @@ from tinygrad_ft.ops.join import cat
 from tinygrad_ft.ops.reduce import HALF, in_float32, kept_shape, sum
 from tinygrad_ft.ops.shape import Axis, axes_of, movedim, reshape
 
+__all__ = ["cumprod", "cumsum", "diff", "logcumsumexp", "prod", "trapezoid"]
+
 
 @composed
 def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:

@@ -17,6 +17,8 @@ from tinygrad_ft.ops.reduce import amax, amin
 from tinygrad_ft.ops.scan import prod as product
 from tinygrad_ft.ops.shape import axes_of, broadcast_to, ravel, reshape, unsqueeze
 
+__all__ = ["scatter", "scatter_add", "scatter_reduce"]
+
 
 def _scattered(x: Array, axis: int, index: Array, src: Array, name: str) -> tuple[Array, tuple[Any, ...]]:
     """What of `src` goes anywhere, and to where: index arrays."""

@@ -11,6 +11,11 @@ from tinygrad_ft.chain_rule import expand
 from tinygrad_ft.engine import Array, op
 from tinygrad_ft.ops.composed import composed
 
+__all__ = [
+    "broadcast_to", "flatten", "movedim", "permute", "ravel", "reshape", "squeeze", "t", "transpose", "unflatten",
+    "unsqueeze",
+]  # fmt: skip
+
 Shape = tuple[int, ...]
 Axis = int | tuple[int, ...] | None
 

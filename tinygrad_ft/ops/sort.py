@@ -12,6 +12,8 @@ from tinygrad_ft.ops.join import narrow
 from tinygrad_ft.ops.reduce import sum
 from tinygrad_ft.ops.shape import axes_of, ravel, reshape, squeeze
 
+__all__ = ["argsort", "median", "sort", "topk"]
+
 
 class Ranked(NamedTuple):
     """The values in their order, and where they stood."""

@@ -13,6 +13,8 @@ from tinygrad_ft.ops.comparison import logical_and, logical_or, where
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.functions import exp, log
 
+__all__ = ["digamma", "erfc", "erfinv", "lgamma", "polygamma", "xlogy"]
+
 
 def _in_dtype_of(x: Array, y: Array) -> Array:
     """SciPy answers some of these in more digits than x has."""

@@ -16,6 +16,8 @@ from tinygrad_ft.ops.functions import pow, sqrt
 from tinygrad_ft.ops.reduce import HALF, amax, amin, count_along, mean, sum
 from tinygrad_ft.ops.shape import Axis
 
+__all__ = ["dist", "nanmean", "nansum", "norm", "std", "std_mean", "var", "var_mean"]
+
 
 @composed
 def var(

@@ -11,6 +11,11 @@ from tinygrad_ft.ops.comparison import where
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.functions import sin, sqrt
 
+__all__ = [
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cosh", "deg2rad", "hypot", "rad2deg", "sinc",
+    "sinh", "tan",
+]  # fmt: skip
+
 
 @elementwise
 def tan(xp: Any, x: Array) -> Array:

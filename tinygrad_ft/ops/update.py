@@ -11,6 +11,8 @@ from typing import Any
 
 from tinygrad_ft.engine import Array, op
 
+__all__ = ["adam_update", "rmsprop_update", "sgd_update"]
+
 
 @op
 def sgd_update(
