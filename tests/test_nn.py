@@ -874,3 +874,13 @@ def test_the_loss_of_logits_without_knowledge_is_the_logarithm_of_the_classes():
 def test_functional_linear_takes_no_bias(rng):
     x, w = tg.tensor(rng.standard_normal((2, 3))), tg.tensor(rng.standard_normal((4, 3)))
     np.testing.assert_array_equal(F.linear(x, w).array, F.linear(x, w, tg.zeros(4, dtype=np.float64)).array)
+
+
+def test_the_row_padding_idx_of_an_embedding_gets_no_gradient():
+    for padding_idx, expected in ((0, [[0], [1]]), (-1, [[2], [0]]), (None, [[2], [1]])):
+        weight = tg.tensor([[1.0], [2.0]], requires_grad=True)
+        y = tg.nn.functional.embedding(tg.tensor([0, 0, 1]), weight, padding_idx)
+        y.sum().backward()
+        assert y.tolist() == [[1], [1], [2]] and weight.grad.tolist() == expected
+    with pytest.raises(IndexError, match="padding_idx 2"):
+        tg.nn.functional.embedding(tg.tensor([0]), weight, padding_idx=2)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ft.chain_rule import cast
-from tinygrad_ft.engine import Array, op
+from tinygrad_ft.engine import Array, Value, op
 from tinygrad_ft.ops.composed import composed
-from tinygrad_ft.ops.functions import sqrt
+from tinygrad_ft.ops.functions import rsqrt, sqrt
 from tinygrad_ft.ops.reduce import HALF, count_along, in_float32, mean
-from tinygrad_ft.ops.shape import reshape
+from tinygrad_ft.ops.shape import permute, reshape
 
-__all__ = ["group_norm", "layer_norm", "normalise", "rms_norm"]
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "normalise", "rms_norm"]
 
 
 @op
@@ -68,7 +68,7 @@ def rms_norm(input: Array, normalized_shape: Any, weight: Array = None, eps: flo
     if weight is not None and tuple(weight.shape) != shape:
         raise ValueError(f"rms_norm over {shape} needs weight of that shape: got {tuple(weight.shape)}")
     wide = cast(input, dtype=np.dtype(np.float32)) if input.dtype == HALF else input
-    eps = float(np.finfo(input.dtype).eps) if eps is None else eps
+    eps = float(np.finfo(input.dtype if input.dtype.kind == "f" else np.float32).eps) if eps is None else eps
     y = wide / sqrt(mean(wide * wide, tuple(range(-len(shape), 0)), True) + eps)
     y = cast(y, dtype=HALF) if input.dtype == HALF else y
     return y if weight is None else y * weight
@@ -82,12 +82,83 @@ def group_norm(input: Array, num_groups: int, weight: Array = None, bias: Array 
     """
     if input.ndim < 2 or num_groups < 1 or input.shape[1] % num_groups:
         raise ValueError(f"group_norm in {num_groups} groups needs x (n, channels, ...): got {tuple(input.shape)}")
-    channels = input.shape[1]
     y = reshape(input, (input.shape[0], num_groups, prod(input.shape[1:]) // num_groups))
-    y = reshape(normalise(y, eps=eps)[0], tuple(input.shape))
-    for name, by in (("weight", weight), ("bias", bias)):
-        if by is not None and tuple(by.shape) != (channels,):
-            raise ValueError(f"group_norm needs {name} ({channels},): got {tuple(by.shape)}")
-    column = (channels, *(1 for _ in input.shape[2:]))
+    return _scaled("group_norm", reshape(normalise(y, eps=eps)[0], tuple(input.shape)), weight, bias)
+
+
+def _scaled(name: str, y: Array, weight: Array, bias: Array) -> Array:
+    """y (n, channels, ...) times the weight and plus the bias of its channel, if not None."""
+    for what, by in (("weight", weight), ("bias", bias)):
+        if by is not None and tuple(by.shape) != (y.shape[1],):
+            raise ValueError(f"{name} needs {what} ({y.shape[1]},): got {tuple(by.shape)}")
+    column = (y.shape[1], *(1 for _ in y.shape[2:]))
     y = y if weight is None else y * reshape(weight, column)
     return y if bias is None else y + reshape(bias, column)
+
+
+@composed
+def batch_norm(
+    input: Array, running_mean: Array, running_var: Array, weight: Array = None, bias: Array = None,
+    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> Array:  # fmt: skip
+    """x (n, channels, ...) brought to mean 0 and variance 1 in each channel, then scaled and shifted.
+
+    In training by the mean and variance of x, towards which the arrays of running_mean and running_var, if not None,
+    are moved by `momentum` of the way, written in place; otherwise by these two.
+    Shapes: all but x (channels,). Source: Ioffe and Szegedy, "Batch Normalization", 2015.
+    """
+    if not training:
+        return _scaled("batch_norm", _by_running("batch_norm", input, running_mean, running_var, eps), weight, bias)
+    n = input.shape[0] * prod(input.shape[2:]) if input.ndim > 1 else 0
+    if n < 2:
+        raise ValueError(f"batch_norm in training needs 2 values a channel of x (n, channels, ...): got {input.shape}")
+    swapped = (1, 0, *range(2, input.ndim))
+    y, r = normalise(permute(input, swapped), axes=input.ndim - 1, eps=eps)
+    _move(running_mean, running_var, input, (0, *range(2, input.ndim)), r, n, momentum, eps)
+    return _scaled("batch_norm", permute(y, swapped), weight, bias)
+
+
+@composed
+def instance_norm(
+    input: Array, running_mean: Array = None, running_var: Array = None, weight: Array = None, bias: Array = None,
+    use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
+) -> Array:  # fmt: skip
+    """x (n, channels, ...) brought to mean 0 and variance 1 in each channel of each example, then scaled and shifted.
+
+    The running mean and variance are those of batch_norm, averaged over the examples.
+    Source: Ulyanov, Vedaldi and Lempitsky, "Instance Normalization", 2016.
+    """
+    if not use_input_stats:
+        return _scaled(
+            "instance_norm", _by_running("instance_norm", input, running_mean, running_var, eps), weight, bias
+        )
+    n = prod(input.shape[2:])
+    if n < 2:
+        raise ValueError(f"instance_norm needs 2 values a channel of x (n, channels, ...): got {tuple(input.shape)}")
+    y, r = normalise(input, axes=input.ndim - 2, eps=eps)
+    _move(running_mean, running_var, input, tuple(range(2, input.ndim)), r, n, momentum, eps)
+    return _scaled("instance_norm", y, weight, bias)
+
+
+def _by_running(name: str, x: Array, running_mean: Array, running_var: Array, eps: float) -> Array:
+    if running_mean is None or running_var is None:
+        raise ValueError(f"{name} outside of training needs running_mean and running_var")
+    if x.ndim < 2 or {tuple(running_mean.shape), tuple(running_var.shape)} != {(x.shape[1],)}:
+        raise ValueError(
+            f"{name} needs x (n, channels, ...), running_mean and running_var (channels,): "
+            f"got {tuple(x.shape)}, {tuple(running_mean.shape)} and {tuple(running_var.shape)}"
+        )
+    column = (x.shape[1], *(1 for _ in x.shape[2:]))
+    return (x - reshape(running_mean, column)) * reshape(rsqrt(running_var + eps), column)
+
+
+def _move(
+    running_mean: Array, running_var: Array, x: Array, over: Any, r: Array, n: int, momentum: float, eps: float
+) -> None:
+    """Bring the running arrays nearer to the mean of n elements of x and their variance, of which r is 1 / sqrt."""
+    x, r = (a.array if isinstance(a, Value) else a for a in (x, r))
+    for running, found in ((running_mean, None), (running_var, (1.0 / (r * r) - eps) * (n / (n - 1)))):
+        if running is not None:
+            array = running.array if isinstance(running, Value) else running
+            now = mean(x, axis=over) if found is None else found
+            array += momentum * (mean(now.reshape(-1, x.shape[1]), axis=0) - array)
