@@ -20,11 +20,11 @@ class Operations(Value):
     __add__ = __radd__ = ops.add
     __mul__ = __rmul__ = ops.mul
     __sub__, __truediv__, __pow__, __neg__, __abs__ = ops.sub, ops.div, ops.pow, ops.neg, ops.abs
-    __matmul__ = ops.matmul
+    __matmul__, __mod__ = ops.matmul, ops.remainder
     __lt__, __le__, __gt__, __ge__ = ops.lt, ops.le, ops.gt, ops.ge
-    __and__ = __rand__ = ops.logical_and
-    __or__ = __ror__ = ops.logical_or
-    __invert__ = ops.logical_not
+    __and__ = __rand__ = ops.bitwise_and
+    __or__ = __ror__ = ops.bitwise_or
+    __invert__ = ops.bitwise_not
 
     def __eq__(self, other: Any) -> Any:
         return ops.eq(self, other)
@@ -41,15 +41,28 @@ class Operations(Value):
     def __rpow__(self, other: Any) -> Any:
         return ops.pow(other, self)
 
+    def __floordiv__(self, other: Any) -> Any:
+        return ops.div(self, other, rounding_mode="floor")
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return ops.div(other, self, rounding_mode="floor")
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __rmod__(self, other: Any) -> Any:
+        return ops.remainder(other, self)
+
     def __rmatmul__(self, other: Any) -> Any:
         return ops.matmul(other, self)
 
     def __getitem__(self, key: Any) -> Any:
         indices: list[Any] = []
-        pattern = []
+        pattern: list[Any] = []
+        k: Any
         for k in key if isinstance(key, tuple) else (key,):
-            if isinstance(k, list | np.ndarray | Value):
-                k = np.asarray(k, dtype=None if k else np.intp) if isinstance(k, list) else getattr(k, "array", k)
+            if isinstance(k, list | tuple | range | np.ndarray | Value):
+                k = getattr(k, "array", k) if hasattr(k, "dtype") else np.asarray(k, dtype=None if k else np.intp)
                 if k.dtype.kind not in "biu":
                     raise IndexError(f"an index must hold integers or booleans: got {k.dtype}")
                 indices.append(k)
@@ -81,13 +94,20 @@ class Operations(Value):
     deg2rad, rad2deg, erfc, erfinv, xlogy = ops.deg2rad, ops.rad2deg, ops.erfc, ops.erfinv, ops.xlogy
     lgamma, digamma, floor, ceil, trunc = ops.lgamma, ops.digamma, ops.floor, ops.ceil, ops.trunc
     round, frac, fmod, remainder, copysign = ops.round, ops.frac, ops.fmod, ops.remainder, ops.copysign
-    __mod__ = ops.remainder
     isfinite, matmul = ops.isfinite, ops.matmul
     sum, mean, var, std, max, min = ops.sum, ops.mean, ops.var, ops.std, ops.max, ops.min
     amax, amin, argmax, argmin = ops.amax, ops.amin, ops.argmax, ops.argmin
     logsumexp, softmax, log_softmax = ops.logsumexp, ops.softmax, ops.log_softmax
     transpose, squeeze, unsqueeze, flatten = ops.transpose, ops.squeeze, ops.unsqueeze, ops.flatten
-    swapaxes = ops.transpose
+    swapaxes, swapdims, moveaxis = ops.swapaxes, ops.swapdims, ops.moveaxis
+    absolute, negative, multiply, subtract = ops.absolute, ops.negative, ops.multiply, ops.subtract
+    divide, true_divide, fix = ops.divide, ops.true_divide, ops.fix
+    arcsin, arccos, arctan, arctan2 = ops.arcsin, ops.arccos, ops.arctan, ops.arctan2
+    arcsinh, arccosh, arctanh = ops.arcsinh, ops.arccosh, ops.arctanh
+    eq, ne, lt, le, gt, ge = ops.eq, ops.ne, ops.lt, ops.le, ops.gt, ops.ge
+    greater, greater_equal, less, less_equal = ops.greater, ops.greater_equal, ops.less, ops.less_equal
+    not_equal, logical_and, logical_or, logical_not = ops.not_equal, ops.logical_and, ops.logical_or, ops.logical_not
+    bitwise_and, bitwise_or, bitwise_not = ops.bitwise_and, ops.bitwise_or, ops.bitwise_not
     broadcast_to, split, gather = ops.broadcast_to, ops.split, ops.gather
     ravel, unflatten, movedim, t = ops.ravel, ops.unflatten, ops.movedim, ops.t
     chunk, tensor_split, unbind, narrow, select = ops.chunk, ops.tensor_split, ops.unbind, ops.narrow, ops.select
@@ -108,27 +128,31 @@ class Operations(Value):
     det, slogdet, matrix_power, cholesky_solve = ops.det, ops.slogdet, ops.matrix_power, ops.cholesky_solve
     cov, corrcoef = ops.cov, ops.corrcoef
 
-    def reshape(self, *shape: Any) -> Any:
+    def reshape(self, *numbers: Any, shape: Any = None) -> Any:
         """The same elements in a new shape, given as numbers or as one tuple."""
-        return ops.reshape(self, shape=one_tuple(shape))
+        return ops.reshape(self, shape=shape or one_tuple(numbers))
 
     view = reshape
 
-    def permute(self, *axes: Any) -> Any:
+    def permute(self, *axes: Any, dims: Any = None) -> Any:
         """The axes in another order, given as numbers or as one tuple."""
-        return ops.permute(self, axes=one_tuple(axes))
+        return ops.permute(self, axes=dims or one_tuple(axes))
 
     def expand(self, *shape: Any) -> Any:
         """Repeated along axes of length 1; -1 keeps a length."""
         return ops.broadcast_to(self, one_tuple(shape))
 
-    def flip(self, *dims: Any) -> Any:
-        """Read backwards along those axes, given as numbers or as one tuple."""
-        return ops.flip(self, one_tuple(dims))
+    def where(self, condition: Any, other: Any) -> Any:
+        """Itself where the condition holds, the other elsewhere."""
+        return ops.where(condition, self, other)
 
-    def tile(self, *dims: Any) -> Any:
+    def flip(self, *axes: Any, dims: Any = None) -> Any:
+        """Read backwards along those axes, given as numbers or as one tuple."""
+        return ops.flip(self, dims or one_tuple(axes))
+
+    def tile(self, *times: Any, dims: Any = None) -> Any:
         """Repeated along those axes, counted from the last, as often as the numbers or one tuple of them say."""
-        return ops.tile(self, one_tuple(dims))
+        return ops.tile(self, dims or one_tuple(times))
 
     @property
     def T(self) -> Any:

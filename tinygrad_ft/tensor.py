@@ -12,6 +12,7 @@ from tinygrad_ft import gradients, ops
 from tinygrad_ft.chain_rule import as_gradient
 from tinygrad_ft.device import DEVICES, Device, device, device_of
 from tinygrad_ft.engine import NONE_YET, Node, Value, answers_with
+from tinygrad_ft.numpy_protocol import array_function, array_ufunc
 from tinygrad_ft.operations import Operations
 
 
@@ -24,7 +25,7 @@ class Tensor(Operations):
     """
 
     __slots__ = ()
-    __array_ufunc__ = None  # so that `ndarray * Tensor` asks Tensor
+    __array_ufunc__, __array_function__ = array_ufunc, array_function
 
     def __init__(self, array: Any, node: Node | None = None):
         if node is None and type(array) is not ndarray:  # ops alone give a node, with an array of their making
