@@ -15,6 +15,7 @@ from tinygrad_ft import autograd, ops
 from tinygrad_ft.chain_rule import expand, fit, sum_to
 from tinygrad_ft.engine import OPS, Op, Value
 from tinygrad_ft.gradcheck import SAMPLES, GradcheckError, Sample, check_op, gradcheck, gradgradcheck
+from tinygrad_ft.nn import functional
 from tinygrad_ft.ops.composed import COMPOSED
 from tinygrad_ft.tensor import Tensor, tensor
 
@@ -520,6 +521,13 @@ def test_repeated_indices_accumulate():
     assert x.grad.tolist() == [11, 0, 100]
 
 
+@pytest.mark.parametrize("key", [((0, 0),), ((0, 0), (1, 1)), ([0, 0], 1)])
+def test_repeated_indices_accumulate_also_from_sequences(key):
+    x = tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    x[key].sum().backward()
+    assert x.grad.tolist()[0][1] == 2.0
+
+
 def test_repeated_ids_accumulate_in_an_embedding():
     weight = tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], requires_grad=True)
     y = ops.embedding(tensor([[2, 0], [2, 2]]), weight)
@@ -577,6 +585,33 @@ def test_the_standard_deviation_of_equal_numbers_has_a_gradient_of_0(dtype):
     x = Tensor(np.array([2.0, 2.0], dtype)).requires_grad_()
     (g,) = autograd.grad(x.std(), x, create_graph=True)
     assert autograd.grad(g.sum(), x)[0].tolist() == [0, 0]
+
+
+def test_the_slope_of_logit_is_infinite_at_both_ends():
+    with np.errstate(all="ignore"):  # the values there are infinities of both signs
+        assert gradient_at(ops.logit, [0.0, 0.5, 1.0])[0].tolist() == [np.inf, 4.0, np.inf]
+
+
+def test_the_0_norm_counts_infinities_and_nan_too():
+    assert ops.norm(tensor([np.inf, np.nan, 0.0]), 0).item() == 2.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_einsum_answers_the_same_by_a_plan_as_element_by_element(seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.standard_normal((2, 41, 42)), rng.standard_normal((2, 42, 43))  # enough products for a plan
+    np.testing.assert_allclose(ops.einsum("bij,bjk->bki", a, b), (a @ b).swapaxes(1, 2), rtol=0, atol=1e-12)
+
+
+def test_fractions_of_integer_images_are_not_cut_off():
+    x = tensor([[[1, 2, 4]]])
+    assert functional.adaptive_avg_pool1d(x, 2).tolist() == [[[1.5, 3.0]]]
+    assert functional.interpolate(x, size=2, mode="linear").tolist() == [[[1.25, 3.5]]]
+
+
+@pytest.mark.parametrize("f", [ops.dropout, lambda x: ops.rms_norm(x, 4)])
+def test_integers_become_float32_in_a_net(f):
+    assert f(tensor([1, 2, 3, 4])).dtype == np.float32
 
 
 def test_x_to_the_power_0_is_flat_also_at_0():

@@ -3,7 +3,7 @@
 `REFERENCES[name](*arrays, **params)` takes what the op of that name takes, as plain arrays; a table for each family.
 """
 
-from references import activations, arrange, elementwise, linalg, nn, reduce, shape, update
+from references import activations, arrange, convolution, elementwise, linalg, nn, reduce, shape, update
 from references.values import VALUES
 
 REFERENCES = {
@@ -14,6 +14,7 @@ REFERENCES = {
     **arrange.REFERENCES,
     **linalg.REFERENCES,
     **nn.REFERENCES,
+    **convolution.REFERENCES,
     **update.REFERENCES,
 }
 

@@ -37,9 +37,9 @@ def permute(x, axes):
     return fetched(x, tuple(x.shape[a] for a in axes), lambda p: tuple(p[axes.index(i)] for i in range(x.ndim)))
 
 
-def transpose(x, axis0=-2, axis1=-1):
+def transpose(x, dim0=-2, dim1=-1):
     axes = list(range(x.ndim))
-    axes[axis0], axes[axis1] = axes[axis1], axes[axis0]
+    axes[dim0], axes[dim1] = axes[dim1], axes[dim0]
     return permute(x, axes)
 
 
@@ -100,12 +100,12 @@ def joined(lists, axis):
     return [joined(parts, axis - 1) for parts in zip(*lists, strict=True)]
 
 
-def concatenate(*xs, axis=0):
+def join(*xs, axis=0):
     return np.array(joined([x.tolist() for x in xs], axis % xs[0].ndim))
 
 
 def stack(tensors, axis=0):
-    return concatenate(*(unsqueeze(x, axis) for x in tensors), axis=axis)
+    return join(*(unsqueeze(x, axis) for x in tensors), axis=axis)
 
 
 def split(x, size, axis=0):
@@ -153,8 +153,8 @@ REFERENCES = {
     "gather": gather,
     "take_along_axis": lambda x, index, axis: gather(x, axis, index),
     "put_along_axis": put_along_axis,
-    "concatenate": concatenate,
-    "cat": lambda tensors, axis=0: concatenate(*tensors, axis=axis),
+    "join": join,
+    "cat": lambda tensors, axis=0: join(*tensors, axis=axis),
     "stack": stack,
     "split": split,
     "stretches": stretches,

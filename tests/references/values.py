@@ -22,6 +22,10 @@ def pairs_of_booleans(rng):
     return [Sample((a > 0, b > 0)) for (a, b), _ in pairs_with_ties(rng)]
 
 
+def pairs_of_integers(rng):
+    return [Sample(((4 * a).astype(np.int64), (4 * b).astype(np.int64))) for (a, b), _ in pairs_with_ties(rng)]
+
+
 def with_infinities(rng):
     return [Sample((np.array(x),)) for x in ([1.0, math.inf, -math.inf, math.nan], 2.0, np.ones((0, 2)))]
 
@@ -30,6 +34,12 @@ def reductions_with_ties(rng):
     x = small_integers(rng, 3, 4, 5)
     along_axes = [Sample((x,), params) for params in ({}, {"axis": 1}, {"axis": -1, "keepdims": True})]
     return [*along_axes, Sample((x[0, 0, 0],))]
+
+
+def windows_with_ties(rng):
+    """x and the largest of each pair of neighbours."""
+    x = small_integers(rng, 2, 7)
+    return [Sample((x, np.maximum(x[:, :-1], x[:, 1:])), {"kernel": (2,), "stride": (1,), "dilation": (1,)})]
 
 
 def optimiser_state(rng, moments, *numbers, **params):
@@ -41,6 +51,8 @@ def optimiser_state(rng, moments, *numbers, **params):
 VALUES = {
     **dict.fromkeys(["eq", "ne", "lt", "le", "gt", "ge"], pairs_with_ties),
     **dict.fromkeys(["logical_and", "logical_or", "share"], pairs_of_booleans),
+    **dict.fromkeys(["bitwise_and", "bitwise_or"], lambda rng: pairs_of_booleans(rng) + pairs_of_integers(rng)),
+    "bitwise_not": lambda rng: [Sample((a,)) for (a, _), _ in pairs_of_booleans(rng) + pairs_of_integers(rng)],
     "logical_not": lambda rng: [Sample((a,)) for (a, _), _ in pairs_of_booleans(rng)],
     "isfinite": with_infinities,
     "cast": lambda rng: [Sample((rng.standard_normal(3),), {"dtype": np.dtype(name)}) for name in ("f2", "f4", "f8")],
@@ -53,6 +65,8 @@ VALUES = {
         ["last_writer", "arrival"],
         lambda rng: [Sample((np.array(row, dtype=int),), {"key": (HERE,), "shape": (4,)}) for row in ([3, 0, 3], [])],
     ),
+    "first_of_windows": windows_with_ties,
+    "numbers_like": lambda rng: [Sample((np.ones(2),), {"numbers": x}) for x in (np.arange(3), np.eye(2) / 3)],
     "pick": lambda rng: [Sample((np.ones(2), np.zeros((3, 1))), {"i": 1})],
     "blank": lambda rng: [Sample((np.ones(2),), {"shape": (3, 0)}), Sample((np.ones(2),), {"shape": (2, 2)})],
     "identity": lambda rng: [Sample((np.ones((2, 3)),)), Sample((np.ones(0),))],

@@ -12,7 +12,9 @@ from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.functions import expm1, sigmoid, softplus, tanh
 from tinygrad_ft.ops.join import split
 from tinygrad_ft.ops.reduce import softmax
-from tinygrad_ft.ops.shape import reshape
+from tinygrad_ft.ops.shape import axes_of, reshape
+
+__all__ = ["celu", "hardshrink", "prelu", "selu", "threshold"]
 
 # Klambauer et al., "Self-Normalizing Neural Networks", 2017, eq. 2: mean 0 and variance 1 last from layer to layer
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -138,7 +140,7 @@ def prelu(x: Array, weight: Array) -> Array:
 @composed
 def glu(x: Array, axis: int = -1) -> Array:
     """y = a sigmoid(b), where a and b are the halves of x along `axis`."""
-    if not x.ndim or x.shape[axis] % 2:
+    if not x.ndim or x.shape[axes_of(axis, x.ndim)[0]] % 2:
         raise ValueError(f"glu halves an axis, whose length must be even: got axis {axis} of shape {tuple(x.shape)}")
     a, b = split(x, x.shape[axis] // 2, axis) if x.shape[axis] else (x, x)
     return a * sigmoid(b)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ft.engine import Array, elementwise
-from tinygrad_ft.ops.comparison import logical_and, where
+from tinygrad_ft.ops.comparison import logical_and, logical_or, where
 from tinygrad_ft.ops.composed import composed
 
 __all__ = [
-    "abs", "add", "addcdiv", "addcmul", "clamp", "clamp_max", "clamp_min", "clip", "div", "fmax", "fmin", "lerp",
-    "maximum", "minimum", "mul", "nan_to_num", "neg", "sign", "sub", "true_divide",
+    "abs", "absolute", "add", "addcdiv", "addcmul", "clamp", "clamp_max", "clamp_min", "div", "divide", "fmax",
+    "fmin", "lerp", "maximum", "minimum", "mul", "multiply", "nan_to_num", "neg", "negative", "sign", "sub", "subtract",
+    "true_divide",
 ]  # fmt: skip
 
 
@@ -29,6 +30,13 @@ def add_vjp(g: Array) -> tuple[Array, Array]:
     return g, g
 
 
+@add.extended
+@composed
+def add_scaled(a: Array, b: Array, *, alpha: float = 1) -> Array:
+    """y = a + alpha b."""
+    return add(a, mul(b, alpha))
+
+
 @elementwise
 def sub(xp: Any, a: Array, b: Array) -> Array:
     """y = a - b."""
@@ -39,6 +47,16 @@ def sub(xp: Any, a: Array, b: Array) -> Array:
 def sub_vjp(g: Array) -> tuple[Any, ...]:
     """dy = da - db."""
     return g, lambda: -g
+
+
+@sub.extended
+@composed
+def sub_scaled(a: Array, b: Array, *, alpha: float = 1) -> Array:
+    """y = a - alpha b."""
+    return sub(a, mul(b, alpha))
+
+
+subtract = sub
 
 
 @elementwise
@@ -53,6 +71,9 @@ def neg_vjp(g: Array) -> Array:
     return -g
 
 
+negative = neg
+
+
 @elementwise
 def mul(xp: Any, a: Array, b: Array) -> Array:
     """y = a b."""
@@ -63,6 +84,9 @@ def mul(xp: Any, a: Array, b: Array) -> Array:
 def mul_vjp(g: Array, a: Array, b: Array) -> tuple[Any, ...]:
     """dy = b da + a db."""
     return lambda: g * b, lambda: g * a
+
+
+multiply = mul
 
 
 @elementwise
@@ -77,7 +101,7 @@ def div_vjp(g: Array, a: Array, b: Array) -> tuple[Any, ...]:
     return lambda: over(g, b), lambda: -over(over(g * a, b), b)
 
 
-true_divide = div  # its other name in NumPy and PyTorch
+divide = true_divide = div  # the other names that NumPy and PyTorch have, here and below
 
 
 @elementwise
@@ -119,6 +143,9 @@ def abs(xp: Any, x: Array) -> Array:
 def abs_vjp(g: Array, x: Array) -> Array:
     """dy = sign(x) dx."""
     return g * sign(x)
+
+
+absolute = abs
 
 
 @elementwise
@@ -215,32 +242,32 @@ def clamp_max(x: Array, max: Any) -> Array:
 
 @composed
 def fmax(a: Array, b: Array) -> Array:
-    """y = the larger of a and b, the other where one is NaN."""
-    return maximum(where(a != a, b, a), where(b != b, a, b))
+    """y = the larger of a and b, the other where one is NaN; at a tie a has the derivative."""
+    return where(logical_or(a >= b, b != b), a, b)
 
 
 @composed
 def fmin(a: Array, b: Array) -> Array:
-    """y = the smaller of a and b, the other where one is NaN."""
-    return minimum(where(a != a, b, a), where(b != b, a, b))
+    """y = the smaller of a and b, the other where one is NaN; at a tie a has the derivative."""
+    return where(logical_or(a <= b, b != b), a, b)
 
 
 @composed
-def lerp(a: Array, b: Array, weight: Any) -> Array:
-    """y = a + weight (b - a), the way from a to b."""
-    return add(a, mul(weight, sub(b, a)))
+def lerp(a: Array, end: Array, weight: Any) -> Array:
+    """y = a + weight (end - a), on the way from a to the end."""
+    return add(a, mul(weight, sub(end, a)))
 
 
 @composed
-def addcmul(x: Array, a: Array, b: Array, value: float = 1.0) -> Array:
+def addcmul(x: Array, tensor1: Array, tensor2: Array, value: float = 1.0) -> Array:
     """y = x + value a b."""
-    return add(x, mul(value, mul(a, b)))
+    return add(x, mul(value, mul(tensor1, tensor2)))
 
 
 @composed
-def addcdiv(x: Array, a: Array, b: Array, value: float = 1.0) -> Array:
+def addcdiv(x: Array, tensor1: Array, tensor2: Array, value: float = 1.0) -> Array:
     """y = x + value a / b."""
-    return add(x, mul(value, div(a, b)))
+    return add(x, mul(value, div(tensor1, tensor2)))
 
 
 @composed

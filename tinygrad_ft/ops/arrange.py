@@ -13,7 +13,7 @@ from tinygrad_ft.ops.comparison import where
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.index import HERE, getitem, index_select, put
 from tinygrad_ft.ops.join import cat
-from tinygrad_ft.ops.shape import Shape, axes_of, broadcast_to, movedim, ravel, reshape, transpose
+from tinygrad_ft.ops.shape import Shape, axes_of, broadcast_to, flatten, movedim, ravel, reshape, transpose, unsqueeze
 
 __all__ = [
     "diag", "diag_embed", "diagonal", "flip", "fliplr", "flipud", "meshgrid", "pad", "repeat",
@@ -125,6 +125,8 @@ def roll(x: Array, shifts: Any, dims: Any = None) -> Array:
         if not isinstance(shifts, Integral) and len(shifts) != 1:
             raise ValueError(f"roll without axes takes one shift: got {shifts}")
         return reshape(roll(ravel(x), shifts, 0), x.shape)
+    if not x.ndim:
+        raise IndexError(f"roll along {dims} needs an array with axes: got one number")
     shifts, axes = (shifts,) if isinstance(shifts, Integral) else shifts, axes_of(dims, x.ndim)
     if len(shifts) != (1 if isinstance(dims, Integral) else len(dims)):
         raise ValueError(f"roll needs one shift for each axis: got {shifts} for {dims}")
@@ -163,10 +165,14 @@ def repeat_interleave(x: Array, repeats: Any, axis: int | None = None) -> Array:
     if axis is None:
         return repeat_interleave(ravel(x), repeats, 0)
     n = x.shape[axes_of(axis, x.ndim)[0]] if x.ndim else 1
-    times = np.asarray(repeats.tolist() if hasattr(repeats, "tolist") else repeats, dtype=np.intp)
-    if times.ndim > 1 or times.size not in (1, n) or (times < 0).any():
-        raise ValueError(f"repeat_interleave needs one number >= 0, or one for each of the {n} slices: got {repeats}")
-    return index_select(x, axis, np.repeat(np.arange(n), times))
+    times = np.asarray(repeats.tolist() if hasattr(repeats, "tolist") else repeats)
+    if (times.size and times.dtype.kind != "i") or times.ndim > 1 or times.size not in (1, n) or (times < 0).any():
+        raise ValueError(f"repeat_interleave needs one integer >= 0, or one for each of the {n} slices: got {repeats}")
+    if times.size == 1 and x.ndim:  # no index, whose adjoint is slow
+        (axis,) = axes_of(axis, x.ndim)
+        shape = (*x.shape[: axis + 1], int(times.item()), *x.shape[axis + 1 :])
+        return flatten(broadcast_to(unsqueeze(x, axis + 1), shape), axis, axis + 1)
+    return index_select(x, axis, np.repeat(np.arange(n), times.astype(np.intp)))
 
 
 @op

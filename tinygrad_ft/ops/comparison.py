@@ -6,7 +6,10 @@ from typing import Any
 
 from tinygrad_ft.engine import Array, elementwise
 
-__all__ = ["eq", "ge", "gt", "isfinite", "le", "logical_and", "logical_not", "logical_or", "lt", "ne", "where"]
+__all__ = [
+    "bitwise_and", "bitwise_not", "bitwise_or", "eq", "ge", "greater", "greater_equal", "gt", "isfinite", "le", "less",
+    "less_equal", "logical_and", "logical_not", "logical_or", "lt", "ne", "not_equal", "where",
+]  # fmt: skip
 
 
 @elementwise
@@ -21,10 +24,16 @@ def ne(xp: Any, a: Array, b: Array) -> Array:
     return xp.not_equal(a, b)
 
 
+not_equal = ne  # NumPy's names are PyTorch's too, but for equal, which answers with one truth there
+
+
 @elementwise
 def lt(xp: Any, a: Array, b: Array) -> Array:
     """a < b, as booleans."""
     return xp.less(a, b)
+
+
+less = lt
 
 
 @elementwise
@@ -33,16 +42,25 @@ def le(xp: Any, a: Array, b: Array) -> Array:
     return xp.less_equal(a, b)
 
 
+less_equal = le
+
+
 @elementwise
 def gt(xp: Any, a: Array, b: Array) -> Array:
     """a > b, as booleans."""
     return xp.greater(a, b)
 
 
+greater = gt
+
+
 @elementwise
 def ge(xp: Any, a: Array, b: Array) -> Array:
     """a >= b, as booleans."""
     return xp.greater_equal(a, b)
+
+
+greater_equal = ge
 
 
 @elementwise
@@ -61,6 +79,24 @@ def logical_or(xp: Any, a: Array, b: Array) -> Array:
 def logical_not(xp: Any, x: Array) -> Array:
     """Whether it does not hold."""
     return xp.logical_not(x)
+
+
+@elementwise
+def bitwise_and(xp: Any, a: Array, b: Array) -> Array:
+    """a & b, bit by bit of integers; of booleans, whether both hold."""
+    return xp.bitwise_and(a, b)
+
+
+@elementwise
+def bitwise_or(xp: Any, a: Array, b: Array) -> Array:
+    """a | b, bit by bit of integers; of booleans, whether either holds."""
+    return xp.bitwise_or(a, b)
+
+
+@elementwise
+def bitwise_not(xp: Any, x: Array) -> Array:
+    """~x, bit by bit of integers; of booleans, whether it does not hold."""
+    return xp.invert(x)
 
 
 @elementwise

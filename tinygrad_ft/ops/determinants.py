@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ft.engine import Array, op
+from tinygrad_ft.ops.arithmetic import maximum
 from tinygrad_ft.ops.arrange import tril, triu
 from tinygrad_ft.ops.comparison import where
 from tinygrad_ft.ops.composed import composed
@@ -84,13 +85,18 @@ def pinv(A: Array, rtol: Any = None, *, atol: Any = None, hermitian: bool = Fals
 
     Args:
         rtol: singular values up to rtol times the largest count as 0; max(n, m) times the precision unless told.
+        atol: singular values up to atol count as 0 too; given alone, rtol is 0.
         hermitian: whether A is symmetric; then its lower triangle alone is read.
     """
-    if atol is not None:
-        raise ValueError("pinv: atol is not known here: give rtol, relative to the largest singular value")
-    if rtol is None:
+    A = mirrored(A) if hermitian else A
+    if atol is not None and min(A.shape[-2:]):
+        largest = singular(A)[1][..., 0]
+        rtol = maximum(
+            0.0 if rtol is None else rtol, where(largest == 0, 0.0, atol) / where(largest == 0, 1.0, largest)
+        )
+    elif rtol is None:
         rtol = max(A.shape[-2:]) * float(np.finfo(A.dtype if A.dtype.kind == "f" else np.float32).eps)
-    return pseudo_inverse(mirrored(A) if hermitian else A, rtol=getattr(rtol, "array", rtol))
+    return pseudo_inverse(A, rtol=getattr(rtol, "array", rtol))
 
 
 @composed

@@ -13,7 +13,7 @@ from tinygrad_ft.ops.arithmetic import abs, clip
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.decompositions import svdvals
 from tinygrad_ft.ops.products import einsum
-from tinygrad_ft.ops.reduce import amax, amin, sum
+from tinygrad_ft.ops.reduce import amax, amin, kept_shape, sum
 from tinygrad_ft.ops.shape import Axis, axes_of, broadcast_to, movedim, reshape
 from tinygrad_ft.ops.statistics import norm
 
@@ -50,7 +50,7 @@ def matrix_norm(
         y = (amax if ord > 0 else amin)(sum(abs(x), axis=-2 if ord in (1, -1) else -1), axis=-1)
     else:
         raise ValueError(f"matrix_norm: ord is 'fro', 'nuc', 1, -1, 2, -2, inf or -inf: got {ord!r}")
-    return reshape(y, tuple(1 if i in axes else n for i, n in enumerate(A.shape))) if keepdims else y
+    return reshape(y, kept_shape(A.shape, axes)) if keepdims else y
 
 
 @composed

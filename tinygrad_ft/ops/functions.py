@@ -14,7 +14,7 @@ from tinygrad_ft.ops.comparison import logical_and, where
 from tinygrad_ft.ops.composed import composed
 
 __all__ = [
-    "cos", "erf", "exp", "exp2", "expm1", "gelu", "log", "log10", "log1p", "log2", "logaddexp", "logit", "pow",
+    "cos", "erf", "exp", "exp2", "expm1", "gelu", "log", "log10", "log1p", "log2", "logaddexp", "logit", "pow", "power",
     "reciprocal", "relu", "rsqrt", "sigmoid", "sin", "softplus", "sqrt", "square", "tanh",
 ]  # fmt: skip
 
@@ -42,6 +42,9 @@ def pow_vjp(g: Array, x: Array, p: Array, y: Array) -> tuple[Any, ...]:
         return times(g, where(settled, 0.0, y * log(where(settled, 1.0, x))))
 
     return gx, gp
+
+
+power = pow  # its name in NumPy
 
 
 @elementwise
@@ -156,7 +159,7 @@ def rsqrt(x: Array) -> Array:
 def logit(x: Array, eps: float | None = None) -> Array:
     """y = log(x / (1 - x)), the inverse of sigmoid; x is first held between eps and 1 - eps."""
     x = x if eps is None else clip(x, min=eps, max=1.0 - eps)
-    return log(x / (1.0 - x))
+    return log(x) - log1p(-x)  # both slopes are right at the ends, 0 and 1, where that of log(x / (1 - x)) is not
 
 
 @elementwise

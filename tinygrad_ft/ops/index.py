@@ -147,8 +147,7 @@ def index_add(x: Array, axis: int, index: Array, source: Array, *, alpha: float 
 @composed
 def index_fill(x: Array, axis: int, index: Array, value: Any) -> Array:
     """x with the slices at those places along `axis` set to one number."""
-    if getattr(value, "ndim", 0):
-        raise ValueError(f"index_fill needs one number to fill in: got shape {tuple(value.shape)}")
+    _one_number(value, "index_fill")
     rows, index, key = _slices(x, axis, index, "index_fill")
     return where(reshape(last_writer(index, key=key, shape=tuple(rows.shape)), x.shape) < 0, x, value)
 
@@ -184,8 +183,7 @@ def index_put(x: Array, indices: Any, values: Array, accumulate: bool = False) -
 @composed
 def masked_fill(x: Array, mask: Array, value: Any) -> Array:
     """x with one number where the mask holds; both broadcast."""
-    if getattr(value, "ndim", 0):
-        raise ValueError(f"masked_fill needs one number to fill in: got shape {tuple(value.shape)}")
+    _one_number(value, "masked_fill")
     _boolean(mask, "masked_fill")
     return where(mask, value, x)
 
@@ -196,6 +194,12 @@ def masked_select(x: Array, mask: Array) -> Array:
     _boolean(mask, "masked_select")
     shape = np.broadcast_shapes(tuple(x.shape), tuple(mask.shape))
     return getitem(broadcast_to(x, shape), broadcast_to(mask, shape), key=(HERE,))
+
+
+def _one_number(value: Any, name: str) -> None:
+    if getattr(value, "ndim", 0) or isinstance(value, complex):
+        what = value if isinstance(value, complex) else f"shape {tuple(value.shape)}"
+        raise ValueError(f"{name} needs one real number to fill in: got {what}")
 
 
 def _boolean(mask: Array, name: str) -> None:

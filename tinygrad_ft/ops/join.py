@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from itertools import pairwise
 from numbers import Integral
 from typing import Any
@@ -12,27 +13,29 @@ from tinygrad_ft.ops.index import getitem
 from tinygrad_ft.ops.shape import Shape, axes_of, reshape, unsqueeze
 
 __all__ = [
-    "cat", "chunk", "column_stack", "concatenate", "dstack", "hstack", "narrow", "select", "split", "stack",
+    "cat", "chunk", "column_stack", "concat", "concatenate", "dstack", "hstack", "narrow", "select", "split", "stack",
     "tensor_split", "unbind", "vstack",
 ]  # fmt: skip
 
 
 @op
-def concatenate(xp: Any, *xs: Array, axis: int = 0) -> Array:
+def join(xp: Any, *xs: Array, axis: int = 0) -> Array:
     """y = the arrays end to end along `axis`; all other lengths must agree."""
     if not xs:
-        raise ValueError("concatenate needs at least one array: got none")
+        raise ValueError("cat needs at least one array: got none")
+    if other := [type(x).__name__ for x in xs if not hasattr(x, "shape")]:
+        raise TypeError(f"cat needs arrays: got {other[0]}")
     try:
         return xp.concatenate(xs, axis=axis)
     except IndexError:
-        raise IndexError(f"concatenate: axis {axis} does not exist in an array of {xs[0].ndim} axes") from None
+        raise IndexError(f"cat: axis {axis} does not exist in an array of {xs[0].ndim} axes") from None
     except ValueError:
         shapes = ", ".join(str(x.shape) for x in xs)
-        raise ValueError(f"concatenate needs shapes that agree on every axis but {axis}: got {shapes}") from None
+        raise ValueError(f"cat needs shapes that agree on every axis but {axis}: got {shapes}") from None
 
 
-@concatenate.vjp
-def concatenate_vjp(g: Array, *, axis: int, xs_shape: list[Shape]) -> tuple[Any, ...]:
+@join.vjp
+def join_vjp(g: Array, *, axis: int, xs_shape: list[Shape]) -> tuple[Any, ...]:
     """Each array gets its own stretch."""
     return tuple(stretches(g, sizes=tuple(shape[axis] for shape in xs_shape), axis=axis))
 
@@ -68,7 +71,7 @@ def stretches(xp: Any, x: Array, *, sizes: tuple[int, ...], axis: int = 0) -> tu
 def stretches_vjp(gs: list[Array | None], *, sizes: tuple[int, ...], axis: int, x_shape: Shape) -> Array:
     """The stretches end to end again, zeros for one that nobody used."""
     some = next(g for g in gs if g is not None)
-    return concatenate(
+    return join(
         *(blank(some, shape=_cut(x_shape, axis, n)) if g is None else g for g, n in zip(gs, sizes, strict=True)),
         axis=axis,
     )
@@ -87,7 +90,10 @@ def blank(xp: Any, like: Array, *, shape: Shape) -> Array:
 @composed
 def cat(tensors: Any, axis: int = 0) -> Array:
     """The arrays of a sequence end to end along `axis`."""
-    return concatenate(*tensors, axis=axis)
+    return join(*tensors, axis=axis)
+
+
+concat = concatenate = cat
 
 
 @composed
@@ -96,7 +102,7 @@ def stack(tensors: Any, axis: int = 0) -> Array:
     tensors = list(tensors)
     if len({tuple(x.shape) for x in tensors}) > 1:
         raise ValueError(f"stack needs equal shapes: got {', '.join(str(tuple(x.shape)) for x in tensors)}")
-    return concatenate(*(unsqueeze(x, axis) for x in tensors), axis=axis)
+    return join(*(unsqueeze(x, axis) for x in tensors), axis=axis)
 
 
 @composed
@@ -168,11 +174,10 @@ def unbind(x: Array, axis: int = 0) -> tuple[Array, ...]:
 @composed
 def narrow(x: Array, axis: int, start: int, length: int) -> Array:
     """x from `start` on, `length` places along `axis`; a view."""
-    n, first = x.shape[axes_of(axis, _some_axes(x, "narrow"))[0]], int(start)
-    if not -n <= first <= n or length < 0 or (first := first + n if first < 0 else first) + length > n:
-        raise IndexError(
-            f"narrow: {length} places from {int(start)} on do not lie within axis {axis} of {tuple(x.shape)}"
-        )
+    n, start = x.shape[axes_of(axis, _some_axes(x, "narrow"))[0]], operator.index(start)
+    first = start + n if start < 0 else start
+    if not 0 <= first <= first + length <= n:
+        raise IndexError(f"narrow: {length} places from {start} on do not lie within axis {axis} of {tuple(x.shape)}")
     return _cut_out(x, axis, slice(first, first + length))
 
 

@@ -76,8 +76,8 @@ def reduced(losses: Array, reduction: str, weight: Any = None) -> Array:
 
 
 def _portion(a: Array, total: Array) -> Array:
-    """a / total; a share of nothing is NaN, without NumPy's warning."""
-    return a / where(total == 0, nan, total)
+    """a / total; a share of nothing is NaN, and flat: a batch without targets moves no weight."""
+    return where(total == 0, nan, a / where(total == 0, 1.0, total))
 
 
 @composed
@@ -130,9 +130,11 @@ def cross_entropy(
     if reduction not in ("mean", "sum") or label_smoothing or not len(wanted):
         losses = _row_losses(rows, wanted, each, weight, label_smoothing)
         return reduced(losses if input.ndim == 2 else losses.reshape(expected), reduction, each)
-    share: Any = 1.0 if each is None else each
-    if reduction == "mean":
-        share = 1.0 / len(wanted) if each is None else _portion(each, sum(each))
+    if reduction == "mean" and each is not None:
+        total = sum(each)
+        mean_loss = summed_cross_entropy(rows, wanted, each / where(total == 0, 1.0, total))[0]
+        return where(total == 0, nan, mean_loss)
+    share = 1.0 / len(wanted) if reduction == "mean" else 1.0 if each is None else each
     return summed_cross_entropy(rows, wanted, share)[0]
 
 

@@ -41,4 +41,4 @@ def dropout(x: Array, p: float = 0.5, training: bool = True, *, rng: Rng = None)
     if not training or p == 0.0:
         return x
     keep = generator(rng).random(x.shape, dtype=np.float32) >= p
-    return x * (keep.astype(x.dtype) * (1.0 / (1.0 - p) if p < 1.0 else 0.0))
+    return x * (keep.astype(x.dtype if x.dtype.kind == "f" else np.float32) * (1.0 / (1.0 - p) if p < 1.0 else 0.0))

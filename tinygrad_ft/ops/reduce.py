@@ -131,8 +131,12 @@ def min(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def _extremum(x: Array, axis: Any, keepdims: bool, whole: Any, where_along: Any, of_two: Any) -> Any:
+    if not hasattr(x, "ndim"):
+        raise TypeError(f"{whole.name[1:]} needs an array: got {type(x).__name__}")
     if axis is None:
         return whole(x, keepdims=keepdims)
+    if isinstance(axis, tuple | list):
+        raise TypeError(f"{whole.name[1:]} goes along one axis, {whole.name} along several: got {axis}")
     if not isinstance(axis, Integral):  # NumPy's integers are axes too
         return of_two(x, axis)
     if x.ndim == 0:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_ft.engine import Array, elementwise
-from tinygrad_ft.ops.arithmetic import sign, zeros_like
+from tinygrad_ft.ops.arithmetic import div, sign, zeros_like
 from tinygrad_ft.ops.composed import composed
 
-__all__ = ["ceil", "copysign", "floor", "fmod", "frac", "remainder", "round", "trunc"]
+__all__ = ["ceil", "copysign", "fix", "floor", "fmod", "frac", "mod", "remainder", "round", "trunc"]
 
 
 @elementwise
@@ -27,6 +27,9 @@ def ceil(xp: Any, x: Array) -> Array:
 def trunc(xp: Any, x: Array) -> Array:
     """y = x without its digits after the point."""
     return xp.trunc(x)
+
+
+fix = trunc
 
 
 @elementwise
@@ -72,6 +75,34 @@ def remainder(xp: Any, a: Array, b: Array) -> Array:
 def remainder_vjp(g: Array, a: Array, b: Array) -> tuple[Any, ...]:
     """dy = da - floor(a / b) db."""
     return g, lambda: -g * floor(a / b)
+
+
+mod = remainder  # its name in NumPy
+
+
+@div.extended
+@composed
+def div_rounded(a: Array, b: Array, *, rounding_mode: str | None = None) -> Array:
+    """y = a / b as it is, or rounded down ("floor", as Python's a // b) or towards 0 ("trunc"): then it is flat."""
+    if rounding_mode is None:
+        return div(a, b)
+    if rounding_mode not in ("floor", "trunc"):
+        raise ValueError(f"div: rounding_mode is None, 'floor' or 'trunc': got {rounding_mode!r}")
+    return whole_quotient(a, b, towards=rounding_mode)
+
+
+@elementwise
+def whole_quotient(xp: Any, a: Array, b: Array, *, towards: str) -> Array:
+    """y = a / b, rounded down ("floor") or towards 0 ("trunc")."""
+    if towards == "floor":
+        return xp.floor_divide(a, b)
+    return xp.trunc(xp.true_divide(a, b)).astype(xp.result_type(a, b))
+
+
+@whole_quotient.vjp
+def whole_quotient_vjp(g: Array) -> tuple[Any, ...]:
+    """dy = 0."""
+    return lambda: zeros_like(g), lambda: zeros_like(g)
 
 
 @elementwise

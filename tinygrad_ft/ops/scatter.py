@@ -29,6 +29,8 @@ def _scattered(x: Array, axis: int, index: Array, src: Array, name: str) -> tupl
     beyond = any(n > m for i, (n, m) in enumerate(zip(shape, x.shape or (1,), strict=True)) if i != axis)
     if prod(shape) and (beyond or any(n > m for n, m in zip(shape, src.shape or (1,), strict=True))):
         raise ValueError(f"{name}: an index of {shape} reaches beyond {tuple(x.shape)} or {tuple(src.shape)}")
+    if src.dtype != x.dtype:
+        raise TypeError(f"{name} needs src in the dtype of x, {x.dtype}: got {src.dtype}")
     src = getitem(src if src.ndim else ravel(src), key=tuple(map(slice, shape)))
     places = list(np.ogrid[tuple(map(slice, shape))])
     places[axis] = reshape(index, shape)
@@ -42,11 +44,16 @@ def scatter_add(x: Array, axis: int, index: Array, src: Array) -> Array:
 
 
 @composed
-def scatter(x: Array, axis: int, index: Array, src: Any, *, reduce: str | None = None) -> Array:
-    """x with src[i, j], or one number, written at [i, index[i, j]] for axis 1, and likewise along any other.
+def scatter(
+    x: Array, axis: int, index: Array, src: Any = None, *, value: float | None = None, reduce: str | None = None
+) -> Array:  # fmt: skip
+    """x with src[i, j], or one value, written at [i, index[i, j]] for axis 1, and likewise along any other.
 
     Of several written to one place the last stays; `reduce` "add" or "multiply" combines them with what is there.
     """
+    if (src is None) == (value is None):
+        raise TypeError("scatter needs either src or value")
+    src = value if src is None else src
     if not hasattr(src, "ndim"):
         src = broadcast_to(np.asarray(src, dtype=x.dtype), tuple(index.shape))
     if reduce is not None:

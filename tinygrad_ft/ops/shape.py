@@ -12,8 +12,8 @@ from tinygrad_ft.engine import Array, op
 from tinygrad_ft.ops.composed import composed
 
 __all__ = [
-    "broadcast_to", "flatten", "movedim", "permute", "ravel", "reshape", "squeeze", "t", "transpose", "unflatten",
-    "unsqueeze",
+    "broadcast_to", "expand_dims", "flatten", "moveaxis", "movedim", "permute", "ravel", "reshape", "squeeze",
+    "swapaxes", "swapdims", "t", "transpose", "unflatten", "unsqueeze",
 ]  # fmt: skip
 
 Shape = tuple[int, ...]
@@ -64,17 +64,20 @@ def permute_vjp(g: Array, *, axes: tuple[int, ...]) -> Array:
 
 
 @composed
-def transpose(x: Array, axis0: int = -2, axis1: int = -1) -> Array:
+def transpose(x: Array, dim0: int = -2, dim1: int = -1) -> Array:
     """x with two axes exchanged, the last two unless told."""
     if x.ndim == 0:
-        axes_of((axis0, axis1), 0)
+        axes_of((dim0, dim1), 0)
         return x
     axes = list(range(x.ndim))
     try:
-        axes[axis0], axes[axis1] = axes[axis1], axes[axis0]
+        axes[dim0], axes[dim1] = axes[dim1], axes[dim0]
     except IndexError:
-        raise IndexError(f"transpose: axes {axis0} and {axis1} do not both exist in shape {x.shape}") from None
+        raise IndexError(f"transpose: axes {dim0} and {dim1} do not both exist in shape {x.shape}") from None
     return permute(x, tuple(axes))
+
+
+swapaxes = swapdims = transpose
 
 
 @composed
@@ -109,6 +112,9 @@ def unsqueeze(x: Array, axis: int) -> Array:
         )
     i = axis % (x.ndim + 1)
     return reshape(x, (*x.shape[:i], 1, *x.shape[i:]))
+
+
+expand_dims = unsqueeze  # its name in NumPy
 
 
 @composed
@@ -152,6 +158,9 @@ def movedim(x: Array, source: Axis, destination: Axis) -> Array:
     for to, axis in sorted(zip(end, start, strict=True)):
         axes.insert(to, axis)
     return permute(x, tuple(axes))
+
+
+moveaxis = movedim
 
 
 @composed

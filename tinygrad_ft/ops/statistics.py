@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_ft.chain_rule import cast
 from tinygrad_ft.engine import Array
-from tinygrad_ft.ops.arithmetic import abs
+from tinygrad_ft.ops.arithmetic import abs, sign
 from tinygrad_ft.ops.comparison import where
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.functions import pow, sqrt
@@ -41,13 +41,13 @@ def std(
 @composed
 def var_mean(x: Array, axis: Axis = None, unbiased: bool = True, **params: Any) -> tuple[Array, Array]:
     """`var` and `mean`."""
-    return var(x, axis, unbiased, **params), mean(x, axis, params.get("keepdims", False))
+    return var(x, axis, unbiased, **params), mean(x, _or_all(axis), params.get("keepdims", False))
 
 
 @composed
 def std_mean(x: Array, axis: Axis = None, unbiased: bool = True, **params: Any) -> tuple[Array, Array]:
     """`std` and `mean`."""
-    return std(x, axis, unbiased, **params), mean(x, axis, params.get("keepdims", False))
+    return std(x, axis, unbiased, **params), mean(x, _or_all(axis), params.get("keepdims", False))
 
 
 def _root(x: Array) -> Array:
@@ -65,8 +65,15 @@ def _narrowed(y: Array, x: Array) -> Array:
     return cast(y, dtype=HALF) if x.dtype is HALF else y
 
 
+def _or_all(axis: Axis) -> Axis:
+    """None for no axes, and for a boolean: PyTorch's var(x, False) means unbiased=False."""
+    if axis is None or isinstance(axis, bool):
+        return None
+    return axis if isinstance(axis, int) or len(axis) else None
+
+
 def _variance(x: Array, axis: Axis, unbiased: bool | None, correction: float | None, keepdims: bool) -> Array:
-    axis = None if axis is not None and not isinstance(axis, int) and not len(axis) else axis
+    axis, unbiased = _or_all(axis), axis if isinstance(axis, bool) else unbiased
     wide = _wide(x)
     d = wide - mean(wide, axis, True)
     left = count_along(x.shape, axis) - ((unbiased is not False) if correction is None else correction)
@@ -98,7 +105,7 @@ def norm(x: Array, p: Any = 2, axis: Axis = None, keepdims: bool = False) -> Arr
     if abs(p) == inf:
         return (amax if p > 0 else amin)(abs(x), axis=axis, keepdims=keepdims)
     if p == 0:
-        return sum(x != 0, axis=axis, keepdims=keepdims) + sum(x * 0.0, axis=axis, keepdims=keepdims)
+        return sum(where(x == 0, sign(x), 1.0), axis=axis, keepdims=keepdims)  # sign: a 0 that is flat in x
     wide = _wide(x)
     if p == 2:
         return _narrowed(_root(sum(wide * wide, axis=axis, keepdims=keepdims)), x)

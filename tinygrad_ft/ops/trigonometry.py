@@ -12,8 +12,8 @@ from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.functions import sin, sqrt
 
 __all__ = [
-    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cosh", "deg2rad", "hypot", "rad2deg", "sinc",
-    "sinh", "tan",
+    "acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh", "atan",
+    "atan2", "atanh", "cosh", "deg2rad", "degrees", "hypot", "rad2deg", "radians", "sinc", "sinh", "tan",
 ]  # fmt: skip
 
 
@@ -170,3 +170,8 @@ def deg2rad(x: Array) -> Array:
 def rad2deg(x: Array) -> Array:
     """Radians as degrees."""
     return x * (180.0 / pi)
+
+
+arcsin, arccos, arctan, arctan2 = asin, acos, atan, atan2  # their names in NumPy, which PyTorch takes too
+arcsinh, arccosh, arctanh = asinh, acosh, atanh
+degrees, radians = rad2deg, deg2rad

@@ -38,10 +38,10 @@ def unary(domain: Any = normal, **params: Any) -> Callable[[Rng], list[Sample]]:
     return lambda rng: [Sample((domain(rng, *shape),), params) for shape in [(3, 4), (), (0, 2)]]
 
 
-def binary(a: Any = normal, b: Any = normal) -> Callable[[Rng], list[Sample]]:
+def binary(a: Any = normal, b: Any = normal, **params: Any) -> Callable[[Rng], list[Sample]]:
     """Samples for a function of two arrays that broadcast."""
     pairs = [((3, 4), (3, 4)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2,)), ((), ()), ((0, 2), (2,))]
-    return lambda rng: [Sample((a(rng, *left), b(rng, *right))) for left, right in pairs]
+    return lambda rng: [Sample((a(rng, *left), b(rng, *right)), params) for left, right in pairs]
 
 
 def of(*calls: Callable[[Rng], Sample]) -> Callable[[Rng], list[Sample]]:

@@ -11,6 +11,9 @@ SAMPLES: Samples = {
     "sub": binary(),
     "mul": binary(),
     "div": binary(b=positive),
+    **{name: lambda rng: [*binary()(rng), *binary(alpha=-0.5)(rng)] for name in ["add_scaled", "sub_scaled"]},
+    "div_rounded": lambda rng: [*binary(b=positive)(rng), *binary(b=positive, rounding_mode="floor")(rng)],
+    "whole_quotient": lambda rng: [s for to in ("floor", "trunc") for s in binary(b=positive, towards=to)(rng)],
     "over": binary(b=positive),
     "times": binary(),
     "pow": lambda rng: [

@@ -121,6 +121,7 @@ SAMPLES: Samples = {
             lambda rng, a=a, b=b: Sample((normal(rng, *a), normal(rng, *b)))
             for a, b in [
                 ((2, 3), (3, 4)),
+                ((2, 2), (2, 2)),
                 ((3,), (3,)),
                 ((3,), (3, 2)),
                 ((2, 3), (3,)),

@@ -47,7 +47,7 @@ SAMPLES: Samples = {
     "put_along_axis": of(
         lambda rng: Sample((normal(rng, 3, 2), np.array([[0, 0], [3, 1], [2, 2]])), {"axis": 1, "shape": (3, 4)})
     ),
-    "concatenate": of(
+    "join": of(
         lambda rng: Sample((normal(rng, 2, 3), normal(rng, 2, 1)), {"axis": -1}),
         lambda rng: Sample((normal(rng, 2), normal(rng, 0), normal(rng, 3))),
     ),
