@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # device <- dispatch <- engine <- chain_rule <- ops <- {nn, optim} <- models <- train <- cli; beside ops stands what
 # users hold. A room may import itself and what its row lists.
 ENGINE = {"device", "dispatch", "engine", "chain_rule"}
-CALCULUS = ENGINE | {"ops", "operations", "gradients", "tensor", "creation", "func"}
+CALCULUS = ENGINE | {"ops", "operations", "numpy_protocol", "gradients", "tensor", "creation", "func"}
 NETWORKS = CALCULUS | {"nn", "optim", "models", "storage"}
 MAY_IMPORT = {
     "device": set(),
@@ -22,13 +22,19 @@ MAY_IMPORT = {
     "engine": {"device", "dispatch"},
     "chain_rule": {"device", "engine"},
     "gradients": ENGINE,
+    "watch": {"engine"},
+    "kept": {"device", "engine", "watch"},
+    "anomaly": {"device", "engine", "watch", "kept"},
     "ops": ENGINE,
     "operations": ENGINE | {"ops"},
-    "tensor": ENGINE | {"ops", "operations", "gradients"},
+    "numpy_functions": ENGINE | {"ops"},
+    "numpy_protocol": ENGINE | {"ops", "numpy_functions"},
+    "tensor": ENGINE | {"ops", "operations", "numpy_protocol", "gradients"},
     "creation": ENGINE | {"ops", "operations", "tensor"},
     "func": ENGINE | {"ops", "gradients", "tensor"},
-    "gradcheck": CALCULUS,
-    "autograd": {"gradients", "gradcheck"},
+    "gradcheck": CALCULUS | {"watch", "storage"},
+    "testing": CALCULUS | {"gradcheck"},
+    "autograd": {"gradients", "gradcheck", "anomaly"},
     "linalg": {"ops"},
     "storage": {"tensor"},
     "nn": CALCULUS,
@@ -36,7 +42,7 @@ MAY_IMPORT = {
     "models": CALCULUS | {"nn", "optim"},
     "data": set(),
     "train": NETWORKS | {"data"},
-    "cli": NETWORKS | {"data", "train", "gradcheck", "tinygrad_ft"},
+    "cli": NETWORKS | {"data", "train", "gradcheck", "testing", "tinygrad_ft"},
     "kernels": {"device", "engine", "ops"},  # and no row lists kernels: one loader imports them, by name
     "kernel_choice": {"engine"},
     "tinygrad_ft": NETWORKS | {"autograd", "linalg", "kernel_choice"},  # the public face, __init__.py

@@ -1,7 +1,9 @@
 """The engine: orders of derivatives, accumulation, graphs and their memory, hooks, kernels, and what errors say."""
 
+import copy
 import gc
 import math
+import pickle
 import sys
 import threading
 import time
@@ -183,7 +185,7 @@ def least_seconds(call, times=3):
 
 def test_grad_by_3000_inputs_takes_about_as_long_as_backward():
     leaves = [leaf(1.0) for _ in range(3000)]
-    y = ops.concatenate(*[ops.reshape(x, (1,)) for x in leaves]).sum()
+    y = ops.cat([ops.reshape(x, (1,)) for x in leaves]).sum()
     backward = least_seconds(lambda: y.backward(retain_graph=True))
     assert least_seconds(lambda: autograd.grad(y, leaves, retain_graph=True)) < 4 * backward
 
@@ -795,7 +797,7 @@ def test_an_op_of_several_outputs_has_right_first_and_second_derivatives_however
 
 def test_a_variadic_op_hands_each_input_its_own_part_also_in_the_second_derivative():
     a, b = leaf([1.0, 2.0]), leaf([3.0])
-    (ga, gb) = autograd.grad((ops.concatenate(a, b, a) ** 3).sum(), [a, b], create_graph=True)
+    (ga, gb) = autograd.grad((ops.cat([a, b, a]) ** 3).sum(), [a, b], create_graph=True)
     assert ga.tolist() == [6, 24] and gb.tolist() == [27]
     assert autograd.grad(ga.sum() + gb.sum(), [a, b])[0].tolist() == [12, 24]
 
@@ -1021,3 +1023,9 @@ def test_the_gradient_of_what_was_broadcast_counts_past_2048_in_float16():
     b = tensor(np.zeros(2, np.float16)).requires_grad_()
     (tensor(np.zeros((5000, 2), np.float16)) + b).backward(tensor(np.ones((5000, 2), np.float16)))
     assert b.grad.tolist() == [5000, 5000] and b.grad.dtype == np.float16
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda f: pickle.loads(pickle.dumps(f))])
+@pytest.mark.parametrize("f", [ops.exp, ops.div, ops.prod, ops.matmul])
+def test_a_copy_of_an_op_is_the_op_itself(copied, f):
+    assert copied(f) is f

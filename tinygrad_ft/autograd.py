@@ -2,12 +2,22 @@
 
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_ft.anomaly import detect_anomaly
 from tinygrad_ft.gradients import backward, enable_grad, grad, no_grad
 
 if TYPE_CHECKING:
     from tinygrad_ft.gradcheck import GradcheckError, gradcheck, gradgradcheck
 
-__all__ = ["GradcheckError", "backward", "enable_grad", "grad", "gradcheck", "gradgradcheck", "no_grad"]
+__all__ = [
+    "GradcheckError",
+    "backward",
+    "detect_anomaly",
+    "enable_grad",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "no_grad",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,7 @@ _new_index = count().__next__
 _FLOAT64 = np.dtype(np.float64)
 NONE_YET = object()
 RELEASED = object()  # stands where the kept arrays of a node were, once backward() has let them go
+observer: Any = None  # stands in the place of every call and rule while someone watches, see watch.py
 
 OPS: dict[str, Op] = {}  # the library's own ops by name: the tests and `tinygrad-ft ops` read it
 
@@ -43,7 +44,8 @@ _mode = _Mode()
 class Node:
     """One application of an op: what the chain rule needs in order to walk back through it. A leaf has no op."""
 
-    __slots__ = ("dtype", "grad", "hooks", "index", "kept", "op", "params", "parents", "shape")
+    __slots__ = ("dtype", "grad", "hooks", "index", "kept", "op", "params", "parents", "shape", "trace")
+    trace: Any  # what detect_anomaly notes here; empty without it
 
     def __init__(self, op: Op | None, parents: Sequence[Node | None], kept: Any, params: Any, shape: Any, dtype: Any):
         self.op, self.parents, self.kept, self.params, self.shape, self.dtype = op, parents, kept, params, shape, dtype
@@ -53,6 +55,8 @@ class Node:
 
     def pull(self, g: Array, graph: bool) -> Sequence[Array]:
         """The op's derivative at this point: from dL/dy to one dL/dx (or a function that gives it) a parent x."""
+        if observer is not None and (seen := observer.pull(self, g, graph)) is not NotImplemented:
+            return seen  # type: ignore[no-any-return]
         op, kept = self.op, self.kept
         assert op is not None and op.rule is not None
         if kept is RELEASED:
@@ -125,6 +129,7 @@ class Op:
             forward,
             elementwise,
         )
+        self.__module__, self.__qualname__ = forward.__module__, forward.__qualname__  # where pickle finds it again
         self.inputs = [p.name for p in given if p.kind is not Parameter.KEYWORD_ONLY]
         self.variadic = any(p.kind is Parameter.VAR_POSITIONAL for p in given)
         self.arity = -1 if self.variadic else len(self.inputs)
@@ -135,6 +140,7 @@ class Op:
         self.named = set(self.params)
         self.asks_for_dtype = "dtype" in self.named  # such an op answers in the dtype it was told
         self.kernels: Kernels | None = None
+        self.wider: Callable[..., Any] | None = None
         self.rule: Callable[..., Any] | None = None
         self.keeps: list[int | slice] = []
         self.save: Callable[[list[Any]], tuple[Any, ...]] = tuple
@@ -166,6 +172,11 @@ class Op:
         i = self.inputs.index(name)
         return slice(i, -1) if self.variadic and i == len(self.inputs) - 1 else i
 
+    def extended(self, wider: F) -> F:
+        """Leave calls with parameters to a composed function that knows more of them: the op itself stays quick."""
+        self.wider = wider
+        return wider
+
     def kernel(self, device: str, *, when: Callable[..., bool] = lambda *_, **__: True) -> Callable[[F], F]:
         """Register a faster forward for one device. The newest whose `when` accepts the arguments is used."""
         self.kernels = self.kernels or Kernels(self.forward)
@@ -176,16 +187,23 @@ class Op:
         self.kernels = self.kernels or Kernels(self.forward)
         self.kernels.pending[device] = (module, elements)
 
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """An op is a method too, where a class names it: `exp = ops.exp` makes x.exp() mean exp(x)."""
         return self if instance is None else MethodType(self, instance)
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         """The value; a Tensor with a node if an input has one and nodes are being recorded."""
+        if params and self.wider:
+            return self.wider(*inputs, **params)
         if params or len(inputs) != self.arity:
             inputs, params = self._sort_arguments(inputs, params)
         else:
             params = self.defaults
+        if observer is not None and (seen := observer.call(self, inputs, params)) is not NotImplemented:
+            return seen
         arrays: list[Any] = []
         parents: list[Node | None] = []
         kind = tracked = None
@@ -205,6 +223,9 @@ class Op:
         except ValueError as error:
             if self.elementwise and "broadcast" in str(error):
                 raise ValueError(f"{self.name} needs shapes that broadcast: got {_shapes(arrays)}") from None
+            raise
+        except AttributeError as error:
+            refuse_lists(self.name, error)
             raise
         if kind is None:
             return y
@@ -236,11 +257,22 @@ class Op:
         return y.astype(np.result_type(*floats) if floats else np.float32)
 
     def _sort_arguments(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Parameters may be given by position after the arrays, and under PyTorch's names dim and keepdim."""
+        """Parameters may be given by position after the arrays, and under PyTorch's names dim and keepdim.
+
+        Arrays may be given by their names; of those that are missing, PyTorch's `input` is the first, `other` the last.
+        """
         if len(inputs) == self.arity and params.keys() <= self.named:
             params = {**self.defaults, **params}
             if len(params) == len(self.params):
                 return inputs, params
+        if missing := self.inputs[len(inputs) :]:
+            unnamed = [name for name in missing if name not in params] or missing
+            places = {"input": unnamed[0], "other": unnamed[-1], **{name: name for name in missing}}
+            given = {places[name]: params[name] for name in params.keys() & places.keys()}
+            if len(given) < len(params.keys() & places.keys()):
+                raise TypeError(f"{self.name} was given the same array twice: {', '.join(params)}")
+            params = {name: value for name, value in params.items() if name not in places}
+            inputs = (*inputs, *(given[name] for name in missing if name in given))
         named = [ALIASES.get(name, name) for name in params]
         if not self.variadic and self.arity < len(inputs) <= self.arity + len(self.params):
             named += self.params[: len(inputs) - self.arity]
@@ -259,7 +291,7 @@ class Op:
         return inputs, params
 
 
-ALIASES = {"dim": "axis", "keepdim": "keepdims"}
+ALIASES = {"dim": "axis", "keepdim": "keepdims", "dims": "axes"}
 
 
 def op(forward: Callable[..., Any]) -> Op:
@@ -282,6 +314,12 @@ def _listed(made: Op) -> Op:
 def _shape(x: Any) -> Any:
     """The shape of an array, or of each in a list: those that a variadic op was given."""
     return [np.shape(a) for a in x] if type(x) is list else np.shape(x)
+
+
+def refuse_lists(name: str, error: AttributeError) -> None:
+    """Say what is meant where an error says that a list, a number or a string has no shape."""
+    if type(error.obj) in (list, tuple, int, float, bool, str):
+        raise TypeError(f"{name} needs an array: got {type(error.obj).__name__}; tg.tensor(...) makes one") from error
 
 
 def _shapes(arrays: Iterable[Any]) -> str:
