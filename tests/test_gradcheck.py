@@ -6,7 +6,7 @@ import pytest
 from tinygrad_ft import autograd, ops
 from tinygrad_ft.autograd import gradcheck, gradgradcheck
 from tinygrad_ft.engine import Op, Value
-from tinygrad_ft.gradcheck import GradcheckError
+from tinygrad_ft.gradcheck import FunctionError, GradcheckError
 from tinygrad_ft.tensor import Tensor, tensor
 
 
@@ -68,7 +68,7 @@ def test_a_tensor_given_twice_is_checked_in_each_of_its_places():
     x = leaf(2)
     assert gradcheck(lambda a, b: a * b * b, [x, x]) and gradgradcheck(lambda a, b: a * b * b, [x, x])
     assert gradgradcheck(lambda a: a * a, x, x)
-    with pytest.raises(GradcheckError, match="output 0, input 1"):
+    with pytest.raises(GradcheckError, match="output 0, input b"):
         gradcheck(lambda a, b: a * square_with(lambda g, x: g * x)(b), [x, x])
 
 
@@ -101,11 +101,11 @@ def test_the_element_of_a_wrong_gradient_is_named_with_both_numbers_and_their_ra
     with pytest.raises(GradcheckError) as caught:
         gradcheck(wrong_at(place, 1.01), leaf(2, 3))
     message = str(caught.value)
-    assert "output 0, input 0" in message and f"element {place}" in message and "ratio 1.01" in message
+    assert "output 0, input x" in message and f"element {place}" in message and "ratio 1.01" in message
 
 
 def test_the_input_and_the_output_of_a_wrong_gradient_are_named():
-    with pytest.raises(GradcheckError, match=r"output 1, input 2, element \(1, 2\)"):
+    with pytest.raises(GradcheckError, match=r"output 1, input b, element \(1, 2\)"):
         gradcheck(lambda a, n, b: (a * b, wrong_at((1, 2), -1.0)(b)), [leaf(2, 3), 7, leaf(2, 3)])
 
 
@@ -124,13 +124,13 @@ def test_a_gradient_that_was_cut_off_is_caught():
 def test_errors_of_two_outputs_do_not_cancel():
     too_large, too_small = (square_with(rule) for rule in (lambda g, x: g * 2.5 * x, lambda g, x: g * 1.5 * x))
     assert gradcheck(lambda x: right(x) + right(x), leaf(2))
-    with pytest.raises(GradcheckError, match="output 0"):
+    with pytest.raises(GradcheckError, match=r"output [01]"):
         gradcheck(lambda x: (too_large(x), too_small(x)), leaf(2))
 
 
 def test_a_wrong_second_derivative_is_caught_by_gradgradcheck_alone():
     assert gradcheck(right_once, leaf(2, 3))
-    with pytest.raises(GradcheckError, match="input 0, element"):
+    with pytest.raises(GradcheckError, match="input x, element"):
         gradgradcheck(right_once, leaf(2, 3))
 
 
@@ -150,10 +150,11 @@ def test_without_raise_exception_the_answer_is_false():
 
 
 @pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
-def test_float32_is_refused_with_the_way_out(check):
+def test_float32_is_welcome_and_faults_are_seen_in_it(check):
     x = tensor([1.0, 2.0], requires_grad=True)
-    with pytest.raises(ValueError, match=r"float64.*input 0 is float32; call \.double\(\)"):
-        check(lambda x: x * x, x)
+    assert check(lambda x: x * x * x, x)
+    with pytest.raises(GradcheckError):
+        check(lambda x: x * x * x.detach(), x)
 
 
 @pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
@@ -172,9 +173,13 @@ def test_a_function_that_answers_no_tensor_is_refused(check, answer, kind):
         check(lambda x: answer, leaf(2))
 
 
-def test_an_error_inside_the_function_comes_through():
-    with pytest.raises(ZeroDivisionError):
-        gradcheck(lambda x: 1 / 0, leaf(2), raise_exception=False)
+def test_an_error_inside_the_function_is_told_with_its_name_and_chained():
+    def quotient(x):
+        return 1 / 0
+
+    with pytest.raises(FunctionError, match="quotient raised ZeroDivisionError") as caught:
+        gradcheck(quotient, leaf(2), raise_exception=False)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 def test_the_public_names_stand_where_pytorch_has_them():

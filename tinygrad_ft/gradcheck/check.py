@@ -1,4 +1,4 @@
-"""The chain rule against central differences, element by element."""
+"""Is this gradient right? `examine` answers with a report, `gradcheck` and `gradgradcheck` with yes or an error."""
 
 from __future__ import annotations
 
@@ -8,64 +8,117 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ft.engine import Value
-from tinygrad_ft.gradients import grad
-from tinygrad_ft.ops.arithmetic import zeros_like
-from tinygrad_ft.tensor import Tensor, tensor
+from tinygrad_ft.gradcheck.examine import Examination
+from tinygrad_ft.gradcheck.given import Gradients, subject_of
+from tinygrad_ft.gradcheck.point import Point
+from tinygrad_ft.gradcheck.report import GradcheckError, Report
+from tinygrad_ft.gradcheck.subject import OfTensors, Subject
+from tinygrad_ft.gradcheck.tolerance import Tolerance
+
+__all__ = ["GradcheckError", "examine", "gradcheck", "gradgradcheck"]
 
 Function = Callable[..., Any]
+WEIGHTED = "made one number by random weights of 0.5 to 1.5 with either sign: expected and got are of that number"
 
 
-class GradcheckError(AssertionError):
-    """The chain rule and the differences disagree; the message says where, and by how much."""
+def examine(
+    f: Function,
+    inputs: Any,
+    *,
+    gradient: Function | None = None,
+    order: int = 1,
+    names: Sequence[str] | None = None,
+    rtol: float = 1e-3,
+    atol: float | None = None,
+    seed: int = 0,
+    directions: int | None = None,
+    eps: float | None = None,
+) -> Report:
+    """Hold the gradients of f against differences, and report what was found, whatever it is.
+
+    Args:
+        f: a function of Tensors that answers a Tensor or several (in tuples, lists, dicts), an op, or a module, whose
+            parameters that require grad are checked too; with `gradient`, a function of plain arrays or numbers too.
+        inputs: one, or a sequence. Tensors are checked where they require grad; plain arrays where they hold
+            floating-point numbers. float32 is welcome: differences are taken in float64.
+        gradient: one that was written by hand. It is called as gradient(*inputs) if f answers one number, and as
+            gradient(*inputs, *gs), with g = dL/dy for each output y, if f answers arrays or if its signature takes
+            them. It answers an array, or a tuple with one for each input (None for zero).
+        order: 2 examines the gradients of f as well, as functions of its inputs and of dL/dy.
+        names: of the inputs; else those in f's signature.
+        rtol, atol: how much an element may be off: rtol in parts of itself, atol absolute. atol None is rtol / 100 in
+            parts of the largest element of that gradient.
+        seed: of the weights of the outputs and of the directions.
+        directions: look along so many random directions, and within the inputs only if one disagrees. None: 3 where
+            there are more than 2000 elements, else every element.
+        eps: the first step, in units of x. None: a 1000th of each element, or of the size of its array.
+    Raises:
+        TypeError: if f answers no Tensor, or inputs hold integers where a gradient is wanted.
+        ValueError: if no input requires grad, an input or the value is not finite.
+        FunctionError: a RuntimeError, if f or the gradient raises; the cause is chained.
+    """
+    if order not in (1, 2):
+        raise ValueError(f"gradcheck knows first and second order: got order={order}")
+    first = subject_of(f, inputs, gradient, names)
+    if order == 2 and not isinstance(first, OfTensors):
+        raise ValueError("second order needs a gradient made of the library's ops: pass order=1 with gradient=...")
+    tolerance = Tolerance(rtol, atol)
+    rng = np.random.default_rng(seed)
+    with _buffers_as_they_are(f):
+        done = [_examined(first, rng, tolerance, eps)]
+        findings = done[0].findings(directions)
+        if order == 2 and isinstance(first, OfTensors) and all(found.verdict.severity < 3 for found in findings):
+            weights = [np.array(u, y.dtype) for u, y in zip(done[0].point.us, done[0].point.ys, strict=True)]
+            second = _examined(Gradients(first, weights), rng, tolerance, eps)
+            findings = findings + second.findings(directions)
+            done.append(second)
+    weighted = [] if all(u.ndim == 0 for u in done[0].point.us) else [f"an output of several numbers is {WEIGHTED}"]
+    return Report(first.name, findings, [*first.notes, *weighted], done)
+
+
+def _examined(subject: Subject, rng: np.random.Generator, tolerance: Tolerance, eps: float | None) -> Examination:
+    return Examination(Point(subject, rng, eps), tolerance)
+
+
+class _buffers_as_they_are:
+    """A context after which a module's buffers (running means) are what they were."""
+
+    def __init__(self, f: Any):
+        self.buffers = [b for _, b in f.named_buffers()] if hasattr(f, "named_buffers") else []
+
+    def __enter__(self) -> None:
+        self.before = [b.array.copy() for b in self.buffers]
+
+    def __exit__(self, *_: object) -> None:
+        for buffer, array in zip(self.buffers, self.before, strict=True):
+            buffer.array[...] = array
 
 
 def gradcheck(
     f: Function,
     inputs: Any,
     *,
-    eps: float = 1e-6,
-    atol: float = 1e-5,
+    gradient: Function | None = None,
+    eps: float | None = None,
+    atol: float | None = None,
     rtol: float = 1e-3,
+    names: Sequence[str] | None = None,
+    seed: int = 0,
+    directions: int | None = None,
     raise_exception: bool = True,
 ) -> bool:
-    """Whether the gradients of f agree with central differences, for every input that requires grad.
+    """Whether the gradients of f agree with differences; the arguments are those of `examine`.
 
-    Args:
-        inputs: a Tensor or a sequence of them; float64 where they require grad, since differences in float32 lose
-            half of its 7 digits.
-        eps: the step h in (f(x + h) - f(x - h)) / 2h, in units of x.
-        raise_exception: raise on disagreement instead of answering False.
     Raises:
-        GradcheckError: naming output, input and element with the largest disagreement, both numbers and their ratio.
-        ValueError: if no input requires grad, or one that does is not float64.
+        GradcheckError: unless the verdict is ok, with the worst element, both numbers, their ratio, and a guess.
+        TypeError, ValueError, FunctionError: as `examine`.
     """
-    given = [inputs] if isinstance(inputs, Value) else list(inputs)
-    checked = [i for i, x in enumerate(given) if isinstance(x, Value) and x.node is not None]
-    for i in checked:  # a variable of its own for each place, since one Tensor may stand in two
-        given[i] = Tensor(given[i].array).requires_grad_()
-    if not checked:
-        raise ValueError(
-            "gradcheck needs an input that requires grad: got none; pass requires_grad=True where you make it"
-        )
-    for i in checked:
-        if given[i].dtype != np.float64:
-            raise ValueError(
-                f"gradcheck needs float64 where a gradient is asked for: input {i} is {given[i].dtype}; call .double()"
-            )
-    try:
-        for n, (y, u) in enumerate(_outputs(f, given)):
-            expected = _differences(f, given, checked, n, u, eps)
-            xs = [given[i] for i in checked]
-            got: Any = [None] * len(xs)  # an output cut off from the inputs must be constant
-            if y.node is not None:
-                got = grad(y, xs, u, allow_unused=True, retain_graph=True)
-            for i, e, g in zip(checked, expected, got, strict=True):
-                _compare(np.zeros_like(e) if g is None else g.array, e, n, i, atol, rtol)
-    except GradcheckError:
-        if raise_exception:
-            raise
-        return False
-    return True
+    report = examine(
+        f, inputs, gradient=gradient, names=names, rtol=rtol, atol=atol, seed=seed, directions=directions, eps=eps
+    )
+    if raise_exception:
+        report.raise_if_not_ok()
+    return report.ok
 
 
 def gradgradcheck(
@@ -73,80 +126,30 @@ def gradgradcheck(
     inputs: Any,
     grad_outputs: Any = None,
     *,
-    eps: float = 1e-6,
-    atol: float = 1e-5,
+    eps: float | None = None,
+    atol: float | None = None,
     rtol: float = 1e-3,
+    names: Sequence[str] | None = None,
+    seed: int = 0,
+    directions: int | None = None,
     raise_exception: bool = True,
 ) -> bool:
-    """The same for second derivatives: gradcheck of the gradients of f, as functions of its inputs and of dL/dy."""
-    given = [inputs] if isinstance(inputs, Value) else list(inputs)
-    checked = [i for i, x in enumerate(given) if isinstance(x, Value) and x.node is not None]
-    seeds = (
-        [Tensor(u.array).requires_grad_() for y, u in _outputs(f, given) if y.node is not None]
-        if grad_outputs is None
-        else _list(grad_outputs)
-    )
+    """The same for second derivatives: of the gradients of f, as functions of its inputs and of dL/dy.
 
-    def gradients(*args: Any) -> tuple[Any, ...]:
-        xs, us = args[: len(given)], args[len(given) :]
-        ys = [y for y in _list(f(*xs)) if y.node is not None]
-        wanted = [xs[i] for i in checked]
-        found = grad(ys, wanted, us, create_graph=True, allow_unused=True)
-        return tuple(zeros_like(x) if g is None else g for x, g in zip(wanted, found, strict=True))
-
-    return gradcheck(gradients, [*given, *seeds], eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)
-
-
-def _list(y: Any) -> list[Any]:
-    ys = [y] if isinstance(y, Value) else list(y) if isinstance(y, tuple | list) else []
-    ys = [part for part in ys if isinstance(part, Value)]
-    if not ys:
-        raise TypeError(f"gradcheck needs a function that answers a Tensor, or a tuple of them: got {type(y).__name__}")
-    return ys
-
-
-def _outputs(f: Function, given: Sequence[Any]) -> list[tuple[Any, Any]]:
-    """The floating-point outputs of f, each with a random weighting that makes one number of it."""
-    rng = np.random.default_rng(0)
-    return [(y, tensor(rng.standard_normal(y.shape))) for y in _list(f(*given)) if y.dtype.kind == "f"]
-
-
-def _differences(f: Function, given: Sequence[Any], checked: list[int], n: int, u: Any, eps: float) -> list[Any]:
-    """d sum(u y_n) / dx by central differences, for each checked input x."""
-    constants = [Tensor(np.array(x.array)) if isinstance(x, Value) else x for x in given]
-
-    def value() -> float:
-        leaves = [Tensor(x.array).requires_grad_() if i in checked else x for i, x in enumerate(constants)]
-        ys = [y for y in _list(f(*leaves)) if y.dtype.kind == "f"]
-        return float((ys[n].array * u.array).sum())
-
-    slopes = []
-    for i in checked:
-        x = constants[i].array
-        slope = np.empty_like(x)
-        for place in np.ndindex(x.shape):
-            before = x[place]
-            x[place] = before + eps
-            above = value()
-            x[place] = before - eps
-            below = value()
-            x[place] = before
-            slope[place] = (above - below) / (2 * eps)
-        slopes.append(slope)
-    return slopes
-
-
-def _compare(got: Any, expected: Any, output: int, which: int, atol: float, rtol: float) -> None:
-    if got.shape != expected.shape:
-        raise GradcheckError(
-            f"output {output}, input {which}: the gradient has shape {got.shape}, the input {expected.shape}"
-        )
-    off = np.abs(got - expected) - atol - rtol * np.abs(expected)
-    if off.size and not (off <= 0).all():
-        place = np.unravel_index(np.argmax(np.where(np.isnan(off), np.inf, off)), off.shape)
-        g, e = float(got[place]), float(expected[place])
-        ratio = f", ratio {g / e:.6g}" if e else ""
-        at = tuple(int(i) for i in place)
-        raise GradcheckError(
-            f"output {output}, input {which}, element {at}: the chain rule says {g:.9g}, differences {e:.9g}{ratio}"
-        )
+    Args:
+        grad_outputs: dL/dy at which to look, for each floating-point output; random if not given.
+    """
+    first = subject_of(f, inputs, None, names)
+    assert isinstance(first, OfTensors)
+    rng = np.random.default_rng(seed)
+    point = Point(first, rng, eps)
+    weights = [np.array(u, y.dtype) for u, y in zip(point.us, point.ys, strict=True)]
+    if grad_outputs is not None:
+        given = [grad_outputs] if isinstance(grad_outputs, Value) else list(grad_outputs)
+        weights = [g.array if isinstance(g, Value) else np.asarray(g) for g in given]
+    with _buffers_as_they_are(f):
+        examination = _examined(Gradients(first, weights), rng, Tolerance(rtol, atol), eps)
+        report = Report(first.name, examination.findings(directions), first.notes, [examination])
+    if raise_exception:
+        report.raise_if_not_ok()
+    return report.ok
