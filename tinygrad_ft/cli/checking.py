@@ -1,4 +1,4 @@
-"""The commands that show and check what the engine is made of."""
+"""The command that shows what the engine is made of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from tinygrad_ft.cli.training import at_least
 from tinygrad_ft.engine import OPS
 from tinygrad_ft.ops.composed import COMPOSED
 
@@ -15,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def add_commands(commands: Any) -> None:
-    """Add ops and gradcheck."""
+    """Add ops."""
     ops = commands.add_parser(
         "ops",
         help="list every op with file and line of its value, its rule and its kernels",
@@ -23,16 +22,6 @@ def add_commands(commands: Any) -> None:
     )
     ops.add_argument("names", nargs="*", metavar="OP", help="only these (default: all)")
     ops.set_defaults(run=_ops)
-    check = commands.add_parser(
-        "gradcheck",
-        help="hold first and second derivatives of ops against differences",
-        epilog="example: tinygrad-ft gradcheck softmax matmul",
-    )
-    check.add_argument("names", nargs="*", metavar="OP", help="only these (default: all)")
-    check.add_argument(
-        "--seed", type=at_least(0), default=0, metavar="S", help="another seed, other inputs (default 0)"
-    )
-    check.set_defaults(run=_gradcheck)
 
 
 def _chosen(names: list[str], known: list[str]) -> list[str]:
@@ -73,24 +62,3 @@ def _kernels(kernels: Any, names: list[str]) -> str:
         for device, found in kernels.by_device.items()
         for kernel in found
     )
-
-
-def _gradcheck(arguments: argparse.Namespace) -> int:
-    from tinygrad_ft.gradcheck import SAMPLES, GradcheckError, check_op
-
-    flat = [name for name in _chosen(arguments.names, [*OPS, *COMPOSED]) if name not in SAMPLES]
-    failed = []
-    for name in _chosen(arguments.names, [*OPS, *COMPOSED]):
-        if name in flat:
-            continue
-        try:
-            count = check_op(name, seed=arguments.seed)
-            print(f"ok     {name}: {count} samples, first and second order")
-        except GradcheckError as error:
-            failed.append(name)
-            print(f"WRONG  {name}: {error}")
-    if flat:
-        print(f"not checked by differences: {', '.join(flat)}")
-    if failed:
-        print(f"{len(failed)} wrong: {', '.join(failed)}")
-    return 1 if failed else 0
