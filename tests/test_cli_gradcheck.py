@@ -205,3 +205,20 @@ def test_what_a_file_imports_may_stand_beside_it(call, tmp_path):
     (tmp_path / "a_neighbour.py").write_text("def f(x):\n    return x * x\n", encoding="utf-8")
     (tmp_path / "mine.py").write_text("from a_neighbour import f\nf_inputs = 2.0\n", encoding="utf-8")
     assert call(f"{tmp_path / 'mine.py'}:f")[0] == 0
+
+
+def test_what_is_found_is_printed_even_where_there_is_no_curve_to_draw(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import numpy as np\ninputs = np.array([1.0])\n"
+        "def f(x): return (x * np.random.rand()).sum()\ndef f_gradient(x): return x\n"
+    )
+    assert main(["gradcheck", f"{file}:f", "--plot", str(tmp_path / "c.png")]) == 1
+    assert "not deterministic" in capsys.readouterr().out
+
+
+def test_inputs_of_integers_are_named_as_what_came(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text("import numpy as np\ninputs = np.array([1, 2])\ndef f(x): return x\n")
+    assert main(["gradcheck", f"{file}:f"]) == 1
+    assert "got int64, none of which does" in capsys.readouterr().err

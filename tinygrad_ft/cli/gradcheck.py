@@ -89,10 +89,10 @@ def _gradcheck(arguments: argparse.Namespace) -> int:
         if target in flat:
             continue
         lines.append(_of_op(target, arguments) if target in known else _of_file(target, arguments))
-        if arguments.plot:
-            lines[-1].report.plot(arguments.plot)
         if not arguments.json:
             print(lines[-1], flush=True)
+        if arguments.plot:
+            lines[-1].report.plot(arguments.plot)
     seconds = time.perf_counter() - begun
     bad = [line.name for line in lines if not line.report.ok]
     if arguments.json:

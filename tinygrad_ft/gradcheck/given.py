@@ -84,9 +84,10 @@ def subject_of(f: Any, inputs: Any, gradient: Any, names: Sequence[str] | None) 
         return by_hand
     subject = OfTensors(f, given, labels)
     if not subject.places:
+        kinds = ", ".join(str(getattr(x, "dtype", type(x).__name__)) for x in given) or "no inputs"
         raise ValueError(
-            "gradcheck needs an input that requires grad: got none; pass requires_grad=True where you make it, or "
-            "gradient=... to check one that was written by hand"
+            f"gradcheck needs floating-point inputs that require grad: got {kinds}, none of which does; pass "
+            "requires_grad=True where you make one, or gradient=... to check one that was written by hand"
         )
     return subject
 
