@@ -100,7 +100,7 @@ def slope(line: Line, k: int, scale: float, far: float, tolerance: Callable[[flo
     here = line.here[k]
     right, left, central = (above - here) / t, (here - below) / t, (above - below) / (2.0 * t)
     curve = Curve(t, central, right, left)
-    noise = _noise(above, below, here, line.size[k], line.rounding[k])
+    noise = max(_noise(above, below, here, line.size[k], line.rounding[k]), _stuck(t, above - here, below - here))
     r, ur = _extrapolated(t, right, noise, 1)
     s, us = _extrapolated(t, left, noise, 1)
     if not np.isfinite(r) or not np.isfinite(s):
@@ -136,6 +136,18 @@ def _noise(above: Array, below: Array, here: float, size: float, rounding: float
     last = bends[bends <= NOISE * size][-NOISY:]
     smooth = (last[1:] <= np.maximum(last[:-1] / 3.0, 4.0 * rounding)).all()  # bends of f itself, and not yet noise
     return max(float(rounding), 0.5 * float((last[-1:] if smooth else last).max(initial=0.0)))
+
+
+def _stuck(t: Array, above: Array, below: Array) -> float:
+    """What f would have moved by at the largest step that does not move it, if only the smallest few are such.
+
+    A straight line that is rounded alike on both sides shows no second difference, however coarse the rounding.
+    """
+    still = (above == 0) & (below == 0)
+    moved = ~still & np.isfinite(above - below)
+    if not still[-1] or still[:-STILL].any() or not moved.any():
+        return 0.0
+    return float(np.abs(np.median((above - below)[moved] / (2.0 * t[moved]))) * t[still].max())
 
 
 def _extrapolated(t: Array, slopes: Array, noise: float, power: int) -> tuple[float, float]:
