@@ -41,8 +41,10 @@ class Kernels:
 
     def choose(self, device: str, arrays: Sequence[Any], params: dict[str, Any]) -> Callable[..., Any]:
         """What runs for these arguments. The module of kernels is imported when it is first worth it."""
-        if device in self.pending and getattr(arrays[0], "size", 0) >= self.pending[device][1]:
-            import_module(self.pending.pop(device)[0])
+        waiting = self.pending.get(device)
+        if waiting is not None and getattr(arrays[0], "size", 0) >= waiting[1]:
+            import_module(waiting[0])
+            self.pending.pop(device, None)
         if self.choice == REFERENCE:
             return self.forward
         for kernel in self.by_device.get(device, ()):

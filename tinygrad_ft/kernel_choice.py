@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import TracebackType
 
-from tinygrad_ft.engine import OPS
+from tinygrad_ft.ops.composed import every
 
 import_module("tinygrad_ft.kernels").announce()
 
@@ -21,16 +21,17 @@ class use_kernels:  # a function to its users, a class so that it can also be a 
     """
 
     def __init__(self, **choice: str | None):
+        ops = every()
         for op, name in choice.items():
-            if op not in OPS:
+            if op not in ops:
                 raise ValueError(f"there is no op {op!r}; `tinygrad-ft ops` lists them")
-            kernels = OPS[op].kernels
+            kernels = ops[op].kernels
             known = kernels.names() if kernels else ["reference"]
             if name is not None and name not in known:
                 raise ValueError(f"{op} has no kernel {name!r}: known are {', '.join(known)}")
         self._before: dict[str, str | None] = {}
         for op, name in choice.items():
-            if kernels := OPS[op].kernels:
+            if kernels := ops[op].kernels:
                 self._before[op], kernels.choice = kernels.choice, name
 
     def __enter__(self) -> None:
@@ -40,6 +41,6 @@ class use_kernels:  # a function to its users, a class so that it can also be a 
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for op, name in self._before.items():
-            kernels = OPS[op].kernels
+            kernels = every()[op].kernels
             assert kernels is not None
             kernels.choice = name

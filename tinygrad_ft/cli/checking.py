@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_ft.engine import OPS
-from tinygrad_ft.ops.composed import COMPOSED
+from tinygrad_ft.ops.composed import COMPOSED, Composed, every
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -40,23 +40,24 @@ def _place(function: Any) -> str:
 
 
 def _ops(arguments: argparse.Namespace) -> int:
-    for name in _chosen(arguments.names, [*OPS, *COMPOSED]):
-        if name in COMPOSED:
-            print(f"{name:<34} {_place(COMPOSED[name]):<28} composed")
+    for name in _chosen(arguments.names, [*every()]):
+        op = every()[name]
+        kernels = _kernels(op.kernels)
+        if isinstance(op, Composed):
+            print(f"{name:<34} {_place(op):<28} composed {kernels}".rstrip())
             continue
-        op = OPS[name]
         rule = _place(op.rule) if op.rule else "-"
-        kernels = op.kernels.names()[1:] if op.kernels else []
-        print(f"{name:<34} {_place(op.forward):<28} rule {rule:<28} " + _kernels(op.kernels, kernels))
+        print(f"{name:<34} {_place(op.forward):<28} rule {rule:<28} {kernels}")
     if not arguments.names:
         derived = sum(op.rule is not None for op in OPS.values())
         print(f"{len(OPS)} primitives, {derived} with a derivative; {len(COMPOSED)} functions composed of them")
     return 0
 
 
-def _kernels(kernels: Any, names: list[str]) -> str:
-    if not names:
+def _kernels(kernels: Any) -> str:
+    if kernels is None:
         return ""
+    kernels.load()
     return "kernels " + ", ".join(
         f"{device}: {kernel.name} {_place(kernel.run)}"
         for device, found in kernels.by_device.items()
