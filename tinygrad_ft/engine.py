@@ -7,7 +7,6 @@ The chain rule, which walks back from node to node, is the next page, `chain_rul
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
 from inspect import Parameter, signature
 from itertools import count
 from operator import itemgetter
@@ -25,6 +24,8 @@ Array = Any  # a Tensor, or a plain array of any device: ops take both, and answ
 F = TypeVar("F", bound=Callable[..., Any])
 _new_index = count().__next__
 _FLOAT64 = np.dtype(np.float64)
+_NUMBERS = {int, float}
+_new: Any = object.__new__
 NONE_YET = object()
 RELEASED = object()  # stands where the kept arrays of a node were, once backward() has let them go
 observer: Any = None  # stands in the place of every call and rule while someone watches, see watch.py
@@ -38,7 +39,7 @@ class _Mode(local):
     recording = True
 
 
-_mode = _Mode()
+mode = _Mode()
 
 
 class Node:
@@ -57,8 +58,8 @@ class Node:
         """The op's derivative at this point: from dL/dy to one dL/dx (or a function that gives it) a parent x."""
         if observer is not None and (seen := observer.pull(self, g, graph)) is not NotImplemented:
             return seen  # type: ignore[no-any-return]
-        op, kept = self.op, self.kept
-        assert op is not None and op.rule is not None
+        op: Any = self.op
+        kept = self.kept
         if kept is RELEASED:
             raise RuntimeError(
                 f"backward came a second time through {op.name}, whose kept arrays the first pass has released; "
@@ -139,6 +140,7 @@ class Op:
         }
         self.named = set(self.params)
         self.asks_for_dtype = "dtype" in self.named  # such an op answers in the dtype it was told
+        self.unrolled = self.arity if elementwise and not given[self.arity :] and self.arity < 3 else 0
         self.kernels: Kernels | None = None
         self.wider: Callable[..., Any] | None = None
         self.rule: Callable[..., Any] | None = None
@@ -163,6 +165,7 @@ class Op:
         shapes = [name for name in self.rule_params if name.endswith("_shape") and name not in self.params]
         self.shapes = [(name, self._position(name.removesuffix("_shape"))) for name in shapes]
         self.rule = rule
+        self.unrolled = 0 if self.shapes else self.unrolled
         return rule
 
     def _position(self, name: str) -> int | slice:
@@ -196,6 +199,10 @@ class Op:
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         """The value; a Tensor with a node if an input has one and nodes are being recorded."""
+        if 0 < self.unrolled == len(inputs) and not params:
+            y = self.quick(*inputs)
+            if y is not NotImplemented:
+                return y
         if params and self.wider:
             return self.wider(*inputs, **params)
         if params or len(inputs) != self.arity:
@@ -238,8 +245,8 @@ class Op:
                 y = device.xp.asarray(y)
             if y.dtype is _FLOAT64:
                 y = self._never_promoted(y, arrays)
-        if tracked is None or self.rule is None or not _mode.recording:
-            return Tensor(y) if type(y) is kind else tuple(map(Tensor, y))
+        if tracked is None or self.rule is None or not mode.recording:
+            return Tensor(y) if type(y) is kind else tuple([Tensor(part) for part in y])
         arrays.append(y)
         if self.shapes:
             params = {**params, **{name: _shape(arrays[i]) for name, i in self.shapes}}
@@ -247,7 +254,46 @@ class Op:
         if type(y) is kind:
             return Tensor(y, Node(self, parents, kept, params, y.shape, y.dtype))
         node = Node(self, parents, kept, params, [part.shape for part in y], None)
-        return tuple(map(Tensor, y, node.output_nodes(y)))
+        return tuple([Tensor(part, one) for part, one in zip(y, node.output_nodes(y), strict=True)])
+
+    def quick(self, a: Any, b: Any = 0) -> Any:
+        """The call for one or two NumPy arrays and an elementwise op without parameters, where its own cost counts.
+
+        NotImplemented for anything else: other arrays, kernels, someone who watches, errors (which the call tells).
+        """
+        if observer is not None or self.kernels is not None:
+            return NotImplemented
+        node_a = node_b = None
+        plain = True
+        if isinstance(a, Value):
+            node_a, a, plain = a.node, a.array, False
+        if isinstance(b, Value):
+            node_b, b, plain = b.node, b.array, False
+        if (type(a) is not ndarray and type(a) not in _NUMBERS) or (type(b) is not ndarray and type(b) not in _NUMBERS):
+            return NotImplemented
+        try:
+            y = self.forward(np, a) if self.unrolled == 1 else self.forward(np, a, b)
+        except Exception:
+            return NotImplemented
+        if type(y) is tuple:
+            return NotImplemented
+        if plain:
+            return y
+        if type(y) is not ndarray:
+            y = np.asarray(y)
+        if y.dtype is _FLOAT64:
+            y = self._never_promoted(y, (a, b))
+        tensor = _new(Tensor)
+        tensor.array = y
+        if (node_a is None and node_b is None) or self.rule is None or not mode.recording:
+            tensor.node = None
+            return tensor
+        tensor.node = node = _new(Node)
+        node.op, node.params, node.hooks, node.grad = self, self.defaults, None, None
+        node.shape, node.dtype, node.index = y.shape, y.dtype, _new_index()
+        node.parents = (node_a,) if self.unrolled == 1 else (node_a, node_b)
+        node.kept = self.save((a, y) if self.unrolled == 1 else (a, b, y)) if self.keeps else ()  # type: ignore[arg-type]
+        return tensor
 
     def _never_promoted(self, y: Any, arrays: Iterable[Any]) -> Any:
         """float64 only where it came in or was asked for: NumPy makes it of int64 with float32, and of integers."""
@@ -331,31 +377,6 @@ def _device_of(arrays: Iterable[Any]) -> Device:
         if type(a) in DEVICES:
             return DEVICES[type(a)]
     return cpu
-
-
-class Recording:
-    """A context, or a decorator, in which ops leave nodes behind or do not; it may be entered again, also in itself."""
-
-    def __init__(self, on: bool):
-        self.on = on
-        self.before: list[bool] = []
-
-    def __enter__(self) -> None:
-        self.before.append(_mode.recording)
-        _mode.recording = self.on
-
-    def __exit__(self, *_: object) -> None:
-        _mode.recording = self.before.pop()
-
-    def __call__(self, f: F) -> F:
-        """f, run in such a context: one for each call, since calls may come from several threads."""
-
-        @wraps(f)
-        def call(*args: Any, **params: Any) -> Any:
-            with Recording(self.on):
-                return f(*args, **params)
-
-        return call  # type: ignore[return-value]
 
 
 @op

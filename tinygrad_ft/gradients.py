@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 from tinygrad_ft.chain_rule import as_gradient, cotangents, own
 from tinygrad_ft.device import DEVICES, device_of
-from tinygrad_ft.engine import NONE_YET, Node, Recording, Value
+from tinygrad_ft.engine import NONE_YET, Node, Value, mode
 
+F = TypeVar("F", bound=Callable[..., Any])
 _AS_IT_IS = nullcontext()
 
 
@@ -97,3 +99,28 @@ def _seed(y: Any, gradient: Any, graph: bool) -> tuple[Node, Any]:
         gradient = device_of(y.array).xp.ones_like(y.array)
     g = as_gradient(gradient, y, "the gradient")
     return y.node, g if graph else g.array
+
+
+class Recording:
+    """A context, or a decorator, in which ops leave nodes behind or do not; it may be entered again, also in itself."""
+
+    def __init__(self, on: bool):
+        self.on = on
+        self.before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self.before.append(mode.recording)
+        mode.recording = self.on
+
+    def __exit__(self, *_: object) -> None:
+        mode.recording = self.before.pop()
+
+    def __call__(self, f: F) -> F:
+        """f, run in such a context: one for each call, since calls may come from several threads."""
+
+        @wraps(f)
+        def call(*args: Any, **params: Any) -> Any:
+            with Recording(self.on):
+                return f(*args, **params)
+
+        return call  # type: ignore[return-value]

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ft import ops
-from tinygrad_ft.engine import Value
+from tinygrad_ft.engine import Op, Value
 from tinygrad_ft.ops.index import HERE
+
+
+def _operator(op: Op) -> Callable[[Any, Any], Any]:
+    """An elementwise op of two inputs as an operator, which has no other arguments to look for."""
+
+    def operator(a: Any, b: Any) -> Any:
+        y = op.quick(a, b)
+        return op(a, b) if y is NotImplemented else y
+
+    return operator
 
 
 class Operations(Value):
@@ -17,10 +28,10 @@ class Operations(Value):
     __slots__ = ()
 
     __hash__ = object.__hash__
-    __add__ = __radd__ = ops.add
-    __mul__ = __rmul__ = ops.mul
-    __sub__, __truediv__, __pow__, __neg__, __abs__ = ops.sub, ops.div, ops.pow, ops.neg, ops.abs
-    __matmul__, __mod__ = ops.matmul, ops.remainder
+    __add__ = __radd__ = _operator(ops.add)
+    __mul__ = __rmul__ = _operator(ops.mul)
+    __sub__, __truediv__, __pow__ = _operator(ops.sub), _operator(ops.div), _operator(ops.pow)
+    __neg__, __abs__, __matmul__, __mod__ = ops.neg, ops.abs, ops.matmul, ops.remainder
     __lt__, __le__, __gt__, __ge__ = ops.lt, ops.le, ops.gt, ops.ge
     __and__ = __rand__ = ops.bitwise_and
     __or__ = __ror__ = ops.bitwise_or
