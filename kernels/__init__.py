@@ -4,7 +4,7 @@ One file an op under the name of its device. A file is imported when its op firs
 merit it, so that nobody waits for Numba who does not need it.
 """
 
-from tinygrad_ft.engine import OPS
+from tinygrad_ft.ops.composed import every
 
 if __name__ == "kernels":
     raise ImportError("this folder is the package tinygrad_ft.kernels; import it by that name")
@@ -13,6 +13,13 @@ if __name__ == "kernels":
 PENDING = [
     ("gelu", "cpu", "tinygrad_ft.kernels.cpu.gelu", 4096),
     ("gelu_slope", "cpu", "tinygrad_ft.kernels.cpu.gelu", 4096),
+    ("softmax", "cpu", "tinygrad_ft.kernels.cpu.softmax", 4096),
+    ("softmax_grad", "cpu", "tinygrad_ft.kernels.cpu.softmax", 4096),
+    ("log_softmax", "cpu", "tinygrad_ft.kernels.cpu.softmax", 4096),
+    ("attention", "cpu", "tinygrad_ft.kernels.cpu.attention", 4096),
+    ("attention_grad", "cpu", "tinygrad_ft.kernels.cpu.attention", 4096),
+    ("layer_norm_of_rows", "cpu", "tinygrad_ft.kernels.cpu.layer_norm", 4096),
+    ("layer_norm_grad", "cpu", "tinygrad_ft.kernels.cpu.layer_norm", 4096),
     ("summed_cross_entropy", "cpu", "tinygrad_ft.kernels.cpu.summed_cross_entropy", 1),
     ("sgd_update", "cpu", "tinygrad_ft.kernels.cpu.sgd_update", 4096),
     ("adam_update", "cpu", "tinygrad_ft.kernels.cpu.adam_update", 4096),
@@ -21,5 +28,6 @@ PENDING = [
 
 def announce() -> None:
     """Tell each op where its kernels are."""
+    ops = every()
     for name, device, module, elements in PENDING:
-        OPS[name].expect_kernels(device, module, elements)
+        ops[name].expect_kernels(device, module, elements)

@@ -29,6 +29,39 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
     return y * (1 if weight is None else weight) + (0 if bias is None else bias)
 
 
+def layer_norm_of_rows(x, weight, bias, axes=1, eps=1e-5):
+    last = tuple(range(x.ndim - axes, x.ndim))
+    _, r = normalise(x, axes, eps)
+    mean = np.empty(r.shape)
+    for place, numbers in meetings(x, last).items():
+        mean[place] = math.fsum(numbers) / len(numbers)
+    return layer_norm(x, x.shape[x.ndim - axes :], weight, bias, eps), mean, r
+
+
+def layer_norm_grad(g, x, weight, m, r, *, axes):
+    """By the whole Jacobian r (1 - 1/n - z z^T / n) of each row."""
+    n = math.prod(x.shape[x.ndim - axes :])
+    w = np.ones(n) if weight is None else weight.reshape(n)
+    gx, gw, gb = np.empty((x.size // n, n)), np.zeros(n), np.zeros(n)
+    rows = zip(g.reshape(-1, n), x.reshape(-1, n), m.reshape(-1), r.reshape(-1), strict=True)
+    for i, (one, row, centre, scale) in enumerate(rows):
+        z = (row - centre) * scale
+        gx[i] = scale * (np.eye(n) - 1 / n - np.outer(z, z) / n) @ (one * w)
+        gw, gb = gw + one * z, gb + one
+    shape = x.shape[x.ndim - axes :]
+    return gx.reshape(x.shape), gw.reshape(shape), gb.reshape(shape)
+
+
+def attention_grad(g, q, k, v, p, *, causal, scale):
+    """By the whole Jacobian of each row of weights."""
+    gp = np.einsum("...ie,...je->...ij", g, v)
+    gs = np.empty(p.shape)
+    for place in np.ndindex(p.shape[:-1]):
+        gs[place] = scale * (np.diag(p[place]) - np.outer(p[place], p[place])) @ gp[place]
+    parts = (("...ij,...jd->...id", gs, k), ("...ij,...id->...jd", gs, q), ("...ij,...ie->...je", p, g))
+    return tuple(np.einsum(*part) for part in parts)
+
+
 def attention(q, k, v, mask=None, *, causal=False, scale=1.0):
     """One query after the other, over the list of the keys that it may see."""
     batch, n, m = q.shape[:-2], q.shape[-2], k.shape[-2]
@@ -195,6 +228,9 @@ REFERENCES = {
     "triplet_margin_loss": triplet_margin_loss,
     "cosine_embedding_loss": cosine_embedding_loss,
     "normalise": normalise,
+    "layer_norm_of_rows": layer_norm_of_rows,
+    "layer_norm_grad": layer_norm_grad,
+    "attention_grad": attention_grad,
     "layer_norm": layer_norm,
     "attention": attention,
     "scaled_dot_product_attention": scaled_dot_product_attention,

@@ -39,12 +39,22 @@ def attention(
 
 @attention.vjp
 def attention_vjp(
-    gs: list[Array | None], q: Array, k: Array, v: Array, y: tuple[Array, Array], *, scale: float
+    gs: list[Array | None],
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array,
+    y: tuple[Array, Array],
+    *,
+    causal: bool,
+    scale: float,
 ) -> tuple[Any, ...]:
     """With s = scale q k^T + mask: gp = gy v^T, gs = p (gp - sum(gp p)), gq = scale gs k, gk = scale gs^T q,
     gv = p^T gy.
     """
     (gy, gp), (_, p) = gs, y
+    if gp is None and mask is None:
+        return *attention_grad(gy, q, k, v, p, causal=causal, scale=scale), None
     if gy is not None:
         through_y = matmul(gy, transpose(v))
         gp = through_y if gp is None else gp + through_y
@@ -55,6 +65,15 @@ def attention_vjp(
         None if gy is None else lambda: matmul(transpose(p), gy),
         gs_,
     )
+
+
+@composed
+def attention_grad(
+    g: Array, q: Array, k: Array, v: Array, p: Array, *, causal: bool, scale: float
+) -> tuple[Array, Array, Array]:
+    """(gq, gk, gv) of y = p v alone, p = softmax(scale q k^T) being 0 where `causal` forbids to look."""
+    gs = softmax_grad(matmul(g, transpose(v)), p) * scale
+    return matmul(gs, k), matmul(transpose(gs), q), matmul(transpose(p), g)
 
 
 @composed

@@ -11,7 +11,7 @@ from tinygrad_ft.chain_rule import cast
 from tinygrad_ft.engine import Array, Value, op
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.functions import rsqrt, sqrt
-from tinygrad_ft.ops.reduce import HALF, count_along, in_float32, mean
+from tinygrad_ft.ops.reduce import HALF, count_along, in_float32, mean, sum
 from tinygrad_ft.ops.shape import permute, reshape
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "normalise", "rms_norm"]
@@ -21,7 +21,7 @@ __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "normalise
 def normalise(xp: Any, x: Array, *, axes: int = 1, eps: float = 1e-5) -> tuple[Array, Array]:
     """(y, r): y = (x - mean) r over the last `axes` axes, r = 1 / sqrt(variance + eps).
 
-    Source: Ba, Kiros and Hinton, "Layer Normalization", 2016.
+    Of examples one by one this is layer norm, of channels batch norm.
     """
     if x.dtype is HALF:
         return in_float32(normalise, xp, x, axes=axes, eps=eps)  # type: ignore[no-any-return]
@@ -42,6 +42,48 @@ def normalise_vjp(gs: list[Array | None], y: tuple[Array, Array], *, axes: int) 
     return gx - gr * r * r * z * (1.0 / count_along(z.shape, over))
 
 
+@op
+def layer_norm_of_rows(
+    xp: Any, x: Array, weight: Array, bias: Array, *, axes: int = 1, eps: float = 1e-5
+) -> tuple[Array, Array, Array]:
+    """(y, mean, r): y = (x - mean) r weight + bias, mean and r = 1 / sqrt(variance + eps) over the last `axes` axes.
+
+    weight and bias may be None. Source: Ba, Kiros and Hinton, "Layer Normalization", 2016.
+    """
+    if x.dtype is HALF:
+        return in_float32(layer_norm_of_rows, xp, x, weight, bias, axes=axes, eps=eps)  # type: ignore[no-any-return]
+    over = tuple(range(x.ndim - axes, x.ndim))
+    m = xp.mean(x, axis=over, keepdims=True)
+    y = x - m
+    r = 1.0 / xp.sqrt(xp.mean(y * y, axis=over, keepdims=True) + eps)
+    y *= r
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias, m, r
+
+
+@layer_norm_of_rows.vjp
+def layer_norm_of_rows_vjp(
+    gs: list[Array | None], x: Array, weight: Array, y: tuple[Array, Array, Array], *, axes: int
+) -> tuple[Any, ...]:
+    """See layer_norm_grad; beside it dmean = mean(dx) and dr = -r^3 mean((x - mean) dx)."""
+    (g, gm, gr), (_, m, r) = gs, y
+    gx, gw, gb = (None,) * 3 if g is None else layer_norm_grad(g, x, weight, m, r, axes=axes)
+    n = count_along(x.shape, tuple(range(x.ndim - axes, x.ndim)))
+    for more in (None if gm is None else gm * (1.0 / n), None if gr is None else gr * r * r * r * (m - x) * (1.0 / n)):
+        gx = more if gx is None else gx if more is None else gx + more
+    return gx, gw, gb
+
+
+@composed
+def layer_norm_grad(g: Array, x: Array, weight: Array, m: Array, r: Array, *, axes: int) -> tuple[Array, Array, Array]:
+    """(gx, gw, gb): with z = (x - m) r and h = g w: gx = r (h - mean(h) - z mean(h z)), gw = sum(g z), gb = sum(g)."""
+    over = tuple(range(x.ndim - axes, x.ndim))
+    z, h = (x - m) * r, g if weight is None else g * weight
+    gx = r * (h - mean(h, over, True) - z * mean(h * z, over, True))
+    rows = tuple(range(x.ndim - axes))
+    return gx, sum(g * z, axis=rows), sum(g, axis=rows)
+
+
 @composed
 def layer_norm(x: Array, normalized_shape: Any, weight: Array = None, bias: Array = None, eps: float = 1e-5) -> Array:
     """x brought to mean 0 and variance 1 over its last axes, then scaled by weight and shifted by bias, if not None.
@@ -51,7 +93,12 @@ def layer_norm(x: Array, normalized_shape: Any, weight: Array = None, bias: Arra
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape or tuple(x.shape[-len(shape) :]) != shape:
         raise ValueError(f"layer_norm over {shape} needs x with these as its last lengths: got {tuple(x.shape)}")
-    y = normalise(x, axes=len(shape), eps=eps)[0]
+    for name, by in (("weight", weight), ("bias", bias)):
+        if by is not None and tuple(by.shape) != shape:
+            raise ValueError(f"layer_norm over {shape} needs {name} of that shape: got {tuple(by.shape)}")
+    if all(by is None or by.dtype == x.dtype for by in (weight, bias)) and x.dtype.kind == "f" and x.dtype.itemsize > 2:
+        return layer_norm_of_rows(x, weight, bias, axes=len(shape), eps=eps)[0]
+    y = normalise(x, axes=len(shape), eps=eps)[0]  # which keeps y: of float16, x less its mean would lose digits
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
 

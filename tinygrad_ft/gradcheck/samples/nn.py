@@ -35,6 +35,36 @@ SAMPLES: Samples = {
         lambda rng: Sample((normal(rng, 2, 2, 3), (2, 3), normal(rng, 2, 3))),
         lambda rng: Sample((normal(rng, 3, 4), (4,))),
     ),
+    "layer_norm_of_rows": of(
+        lambda rng: Sample((normal(rng, 3, 4), normal(rng, 4), normal(rng, 4))),
+        lambda rng: Sample((normal(rng, 2, 3, 2), normal(rng, 3, 2), None), {"axes": 2, "eps": 1e-2}),
+        lambda rng: Sample((normal(rng, 0, 4), None, None)),
+    ),
+    "layer_norm_grad": of(
+        lambda rng: Sample(
+            (normal(rng, 3, 4), normal(rng, 3, 4), normal(rng, 4), normal(rng, 3, 1), positive(rng, 3, 1)), {"axes": 1}
+        ),
+        lambda rng: Sample(
+            (normal(rng, 2, 3, 2), normal(rng, 2, 3, 2), None, normal(rng, 2, 1, 1), positive(rng, 2, 1, 1)),
+            {"axes": 2},
+        ),
+    ),
+    "attention_grad": of(
+        lambda rng: Sample(
+            (
+                normal(rng, 2, 3, 2),
+                normal(rng, 2, 3, 4),
+                normal(rng, 2, 3, 4),
+                normal(rng, 2, 3, 2),
+                unit(rng, 2, 3, 3),
+            ),
+            {"causal": False, "scale": 0.5},
+        ),
+        lambda rng: Sample(
+            (normal(rng, 3, 2), normal(rng, 3, 4), normal(rng, 3, 4), normal(rng, 3, 2), np.tril(unit(rng, 3, 3))),
+            {"causal": True, "scale": 2.0},
+        ),
+    ),
     "attention": of(
         lambda rng: Sample(
             (normal(rng, 2, 3, 4), normal(rng, 2, 3, 4), normal(rng, 2, 3, 2), None), {"causal": True, "scale": 0.5}

@@ -1,0 +1,73 @@
+"""The matrix product of the BLAS that NumPy brings along, called by address from inside compiled loops.
+
+NumPy's wheels bundle OpenBLAS. Where another BLAS is built in, `address` is 0, and kernels that need it do not apply.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from tinygrad_ft.kernels.cpu.vector import compiled
+
+PLAIN, TRANSPOSED = 111, 112  # as CBLAS numbers them
+ROWS_FIRST = 101
+NAMES = {np.dtype(np.float32): "scipy_cblas_sgemm64_", np.dtype(np.float64): "scipy_cblas_dgemm64_"}
+
+
+@cache
+def _library() -> Any:
+    """The bundled OpenBLAS, which importing NumPy has already loaded; None if there is none."""
+    folder = Path(np.__file__).resolve().parent
+    found = [*folder.parent.glob("numpy.libs/*openblas*"), *folder.glob(".dylibs/*openblas*")]
+    return ctypes.CDLL(str(found[0])) if found else None
+
+
+@cache
+def address(dtype: Any) -> int:
+    """Where the matrix product for float32 or float64 begins; 0 if NumPy has another BLAS."""
+    function = getattr(_library(), NAMES.get(dtype, ""), None)
+    return ctypes.cast(function, ctypes.c_void_p).value or 0 if function else 0
+
+
+def _gemm(
+    context: Any, function: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any, a: Any, lda: Any, b: Any,
+    ldb: Any, beta: Any, c: Any, ldc: Any,
+) -> Any:  # fmt: skip
+    """c = alpha op(a) op(b) + beta c; the arrays by address, their rows lda, ldb and ldc elements apart."""
+    i, p = types.int64, types.intp
+    signature = types.void(p, types.int32, types.int32, i, i, i, alpha, p, i, p, i, alpha, p, i)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i32, i64 = ir.IntType(32), ir.IntType(64)
+        number, pointer = args[6].type, ir.IntType(8).as_pointer()
+        kinds = [i32, i32, i32, i64, i64, i64, number, pointer, i64, pointer, i64, number, pointer, i64]
+        gemm = builder.inttoptr(args[0], ir.FunctionType(ir.VoidType(), kinds).as_pointer())
+        values = [
+            builder.inttoptr(v, pointer) if kind == pointer else v for v, kind in zip(args[1:], kinds[1:], strict=True)
+        ]
+        builder.call(gemm, [ir.Constant(i32, ROWS_FIRST), *values])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+_call: Any = intrinsic(_gemm)
+
+
+@compiled
+def product(gemm: Any, ta: Any, tb: Any, alpha: Any, a: Any, b: Any, beta: Any, c: Any) -> None:
+    """c = alpha op(a) op(b) + beta c for matrices whose rows are contiguous; op transposes where told."""
+    k = a.shape[1] if ta == PLAIN else a.shape[0]
+    itemsize = c.itemsize
+    _call(
+        gemm, np.int32(ta), np.int32(tb), c.shape[0], c.shape[1], k, alpha, a.ctypes.data, a.strides[0] // itemsize,
+        b.ctypes.data, b.strides[0] // itemsize, beta, c.ctypes.data, c.strides[0] // itemsize,
+    )  # fmt: skip
