@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 import tinygrad_ft as tg
 from tinygrad_ft.dispatch import REFERENCE
 from tinygrad_ft.engine import OPS
-from tinygrad_ft.ops.composed import COMPOSED
+from tinygrad_ft.ops.composed import every
 
-EVERY = {**OPS, **COMPOSED}
+EVERY = every()
 for op in EVERY.values():
     if op.kernels:
         op.kernels.load()

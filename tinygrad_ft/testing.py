@@ -18,7 +18,7 @@ from tinygrad_ft.gradcheck.ops import refilled
 from tinygrad_ft.gradcheck.report import GradcheckError
 from tinygrad_ft.gradcheck.samples import SAMPLES, Sample, activations, elementwise
 from tinygrad_ft.gradcheck.verdict import Verdict
-from tinygrad_ft.ops.composed import COMPOSED
+from tinygrad_ft.ops.composed import every
 from tinygrad_ft.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -274,7 +274,6 @@ def _call(name: str, sample: Sample, dtype: Any, layouts: list[str], new: Any, s
     }
 
     def function(*xs: Any) -> Any:
-        f: Callable[..., Any] = OPS.get(name) or COMPOSED[name]
-        return f(*refilled(arguments, iter(xs)), **params)
+        return every()[name](*refilled(arguments, iter(xs)), **params)
 
     return Call(function, tuple(inputs), description)

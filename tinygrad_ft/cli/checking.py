@@ -40,8 +40,9 @@ def _place(function: Any) -> str:
 
 
 def _ops(arguments: argparse.Namespace) -> int:
-    for name in _chosen(arguments.names, [*every()]):
-        op = every()[name]
+    known = every()
+    for name in _chosen(arguments.names, [*known]):
+        op = known[name]
         kernels = _kernels(op.kernels)
         if isinstance(op, Composed):
             print(f"{name:<34} {_place(op):<28} composed {kernels}".rstrip())

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinygrad_ft.cli.training import at_least
-from tinygrad_ft.engine import OPS
-from tinygrad_ft.ops.composed import COMPOSED
+from tinygrad_ft.ops.composed import every
 
 EPILOG = """\
 A function in a file is checked on inputs that stand beside it:
@@ -77,7 +76,7 @@ def _gradcheck(arguments: argparse.Namespace) -> int:
     named = arguments.targets or ["all"]
     if arguments.plot and (len(named) > 1 or named == ["all"]):
         arguments.refuse("--plot draws one curve: name one op or one function")
-    known = [*OPS, *COMPOSED]
+    known = [*every()]
     targets = [target for name in named for target in (known if name == "all" else [name])]
     for target in targets:
         _refuse_unknown(target, known, arguments.refuse)

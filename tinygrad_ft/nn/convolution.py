@@ -25,8 +25,8 @@ class Conv(Module):
     transposed = False
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
-        groups: int, bias: bool, rng: Rng,
+        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
+        dilation: Any = 1, groups: int = 1, bias: bool = True, *, rng: Rng = None,
     ):  # fmt: skip
         super().__init__()
         name = type(self).__name__
@@ -60,12 +60,6 @@ class Conv1d(Conv):
 
     axes = 1
 
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
-        dilation: Any = 1, groups: int = 1, bias: bool = True, *, rng: Rng = None,
-    ):  # fmt: skip
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, rng)
-
     def forward(self, x: Any) -> Any:
         """x (n, in_channels, length) -> (n, out_channels, places)."""
         return ops.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
@@ -79,12 +73,6 @@ class Conv2d(Conv):
     """
 
     axes = 2
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
-        dilation: Any = 1, groups: int = 1, bias: bool = True, *, rng: Rng = None,
-    ):  # fmt: skip
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, rng)
 
     def forward(self, x: Any) -> Any:
         """x (n, in_channels, height, width) -> (n, out_channels, rows, columns)."""
@@ -104,7 +92,7 @@ class ConvTranspose2d(Conv):
         self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
         output_padding: Any = 0, groups: int = 1, bias: bool = True, dilation: Any = 1, *, rng: Rng = None,
     ):  # fmt: skip
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, rng)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, rng=rng)
         self.output_padding = output_padding
 
     def forward(self, x: Any) -> Any:

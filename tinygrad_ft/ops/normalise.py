@@ -84,18 +84,24 @@ def layer_norm_grad(g: Array, x: Array, weight: Array, m: Array, r: Array, *, ax
     return gx, sum(g * z, axis=rows), sum(g, axis=rows)
 
 
+def _last_lengths(name: str, normalized_shape: Any, x: Array, **scales: Array) -> tuple[int, ...]:
+    """normalized_shape as a tuple, if x ends in it, and what scales and shifts by element has it."""
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not shape or tuple(x.shape[-len(shape) :]) != shape:
+        raise ValueError(f"{name} over {shape} needs x with these as its last lengths: got {tuple(x.shape)}")
+    for what, by in scales.items():
+        if by is not None and tuple(by.shape) != shape:
+            raise ValueError(f"{name} over {shape} needs {what} of that shape: got {tuple(by.shape)}")
+    return shape
+
+
 @composed
 def layer_norm(x: Array, normalized_shape: Any, weight: Array = None, bias: Array = None, eps: float = 1e-5) -> Array:
     """x brought to mean 0 and variance 1 over its last axes, then scaled by weight and shifted by bias, if not None.
 
     Shapes: x (..., *normalized_shape); weight and bias normalized_shape.
     """
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not shape or tuple(x.shape[-len(shape) :]) != shape:
-        raise ValueError(f"layer_norm over {shape} needs x with these as its last lengths: got {tuple(x.shape)}")
-    for name, by in (("weight", weight), ("bias", bias)):
-        if by is not None and tuple(by.shape) != shape:
-            raise ValueError(f"layer_norm over {shape} needs {name} of that shape: got {tuple(by.shape)}")
+    shape = _last_lengths("layer_norm", normalized_shape, x, weight=weight, bias=bias)
     if all(by is None or by.dtype == x.dtype for by in (weight, bias)) and x.dtype.kind == "f" and x.dtype.itemsize > 2:
         return layer_norm_of_rows(x, weight, bias, axes=len(shape), eps=eps)[0]
     y = normalise(x, axes=len(shape), eps=eps)[0]  # which keeps y: of float16, x less its mean would lose digits
@@ -109,11 +115,7 @@ def rms_norm(input: Array, normalized_shape: Any, weight: Array = None, eps: flo
 
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019. eps is the dtype's own unless told.
     """
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not shape or tuple(input.shape[-len(shape) :]) != shape:
-        raise ValueError(f"rms_norm over {shape} needs x with these as its last lengths: got {tuple(input.shape)}")
-    if weight is not None and tuple(weight.shape) != shape:
-        raise ValueError(f"rms_norm over {shape} needs weight of that shape: got {tuple(weight.shape)}")
+    shape = _last_lengths("rms_norm", normalized_shape, input, weight=weight)
     wide = cast(input, dtype=np.dtype(np.float32)) if input.dtype == HALF else input
     eps = float(np.finfo(input.dtype if input.dtype.kind == "f" else np.float32).eps) if eps is None else eps
     y = wide / sqrt(mean(wide * wide, tuple(range(-len(shape), 0)), True) + eps)
