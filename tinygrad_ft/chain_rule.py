@@ -8,7 +8,7 @@ from typing import Any
 
 from tinygrad_ft import engine
 from tinygrad_ft.device import DEVICES, cpu
-from tinygrad_ft.engine import RELEASED, Array, Node, Value, op, pick
+from tinygrad_ft.engine import RELEASED, Array, Node, Value, elementwise, op, pick
 
 
 def cotangents(
@@ -143,6 +143,12 @@ def _leading_to(wanted: set[Node], roots: Sequence[Node]) -> set[Node]:
 
 
 # ---------------------------------------------------------------- the ops that the chain rule itself needs
+
+
+@elementwise
+def ones_of(xp: Any, y: Array) -> Array:
+    """dy/dy: ones in the shape and dtype of y."""
+    return xp.ones_like(y)
 
 
 @op

@@ -19,8 +19,26 @@ class Kernel(NamedTuple):
     run: Callable[..., Any]
 
 
+class Share(NamedTuple):
+    """Work that threads can share out: `loop(*arguments, start, end)` does the items from start to end, of so many.
+
+    The loop is a compiled function that needs no lock of Python's; arguments are arrays, NumPy numbers and integers.
+    """
+
+    loop: Any
+    items: int
+    arguments: tuple[Any, ...]
+
+
+class Division(NamedTuple):
+    """How the work of one op is shared out: `into(y, *arrays, **params)` answers the shares that write y, in order."""
+
+    when: Callable[..., bool]
+    into: Callable[..., list[Share]]
+
+
 class Kernels:
-    """The kernels of one op, by device, newest first."""
+    """The kernels of one op, by device, newest first; and how a recorded step shares out its work, likewise."""
 
     def __init__(self, forward: Callable[..., Any]):
         self.forward = forward
@@ -29,6 +47,7 @@ class Kernels:
             str, tuple[str, int]
         ] = {}  # device -> (module that registers kernels, elements that merit it)
         self.choice: str | None = None
+        self.divisions: dict[str, list[Division]] = {}
 
     def register(self, device: str, when: Callable[..., bool]) -> Callable[[F], F]:
         """A decorator that adds a kernel, under its function's name."""
@@ -38,6 +57,27 @@ class Kernels:
             return run
 
         return add
+
+    def register_shares(self, device: str, when: Callable[..., bool]) -> Callable[[F], F]:
+        """A decorator that adds a way to share out the work among threads."""
+
+        def add(into: F) -> F:
+            self.divisions.setdefault(device, []).insert(0, Division(when, into))
+            return into
+
+        return add
+
+    def division(self, device: str, arrays: Sequence[Any], params: dict[str, Any]) -> Division | None:
+        """The way to share out the work for these arguments; None if there is none."""
+        self.load()
+        if self.choice == REFERENCE:
+            return None
+        return next((d for d in self.divisions.get(device, ()) if d.when(*arrays, **params)), None)
+
+    def shares(self, device: str, y: Any, arrays: Sequence[Any], params: dict[str, Any]) -> list[Share] | None:
+        """The work that writes y, shared out; None if no division applies to these arguments."""
+        division = self.division(device, arrays, params)
+        return None if division is None else division.into(y, *arrays, **params)
 
     def choose(self, device: str, arrays: Sequence[Any], params: dict[str, Any]) -> Callable[..., Any]:
         """What runs for these arguments. The module of kernels is imported when it is first worth it."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from inspect import Parameter, signature
 from itertools import count
 from operator import itemgetter
+from sys import maxsize
 from threading import local
 from types import MethodType
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy import ndarray
 
+from tinygrad_ft.arguments import sort_arguments
 from tinygrad_ft.device import DEVICES, Device, cpu
 from tinygrad_ft.dispatch import Kernels
 
@@ -142,8 +144,11 @@ class Op:
         self.asks_for_dtype = "dtype" in self.named  # such an op answers in the dtype it was told
         self.unrolled = self.arity if elementwise and not given[self.arity :] and self.arity < 3 else 0
         self.kernels: Kernels | None = None
+        self.chooses = False  # whether an eager call may run another forward than its own
         self.wider: Callable[..., Any] | None = None
         self.rule: Callable[..., Any] | None = None
+        self.overwritten: tuple[int | slice, ...] = ()
+        self.check: Callable[..., None] | None = None
         self.keeps: list[int | slice] = []
         self.save: Callable[[list[Any]], tuple[Any, ...]] = tuple
         self.shapes: list[tuple[str, int | slice]] = []
@@ -180,15 +185,38 @@ class Op:
         self.wider = wider
         return wider
 
+    def overwrites(self, *inputs: str) -> Op:
+        """Declare an effect: the op writes into these inputs. Whoever records ops has to know."""
+        self.overwritten = tuple(self._position(name) for name in inputs)
+        return self
+
+    def requires(self, check: F) -> F:
+        """Register what raises for arrays with contents that the op cannot take; its forward may rely on the caller.
+
+        Kernels and recorded steps, which do not look at contents, ask it beforehand.
+        """
+        self.check = check
+        return check
+
     def kernel(self, device: str, *, when: Callable[..., bool] = lambda *_, **__: True) -> Callable[[F], F]:
         """Register a faster forward for one device. The newest whose `when` accepts the arguments is used."""
-        self.kernels = self.kernels or Kernels(self.forward)
+        self.kernels, self.chooses = self.kernels or Kernels(self.forward), True
         return self.kernels.register(device, when)
+
+    def shares(self, device: str, *, when: Callable[..., bool] = lambda *_, **__: True) -> Callable[[F], F]:
+        """Register how a recorded step shares out the work among threads; see `dispatch.Division`."""
+        self.kernels = self.kernels or Kernels(self.forward)
+        return self.kernels.register_shares(device, when)
 
     def expect_kernels(self, device: str, module: str, elements: int) -> None:
         """Say which module registers kernels, and how large an array must be to merit importing it."""
-        self.kernels = self.kernels or Kernels(self.forward)
+        self.kernels, self.chooses = self.kernels or Kernels(self.forward), True
         self.kernels.pending[device] = (module, elements)
+
+    def expect_shares(self, device: str, module: str) -> None:
+        """Say which module shares out the work of this op, which eager calls leave to the op's own forward."""
+        self.kernels = self.kernels or Kernels(self.forward)
+        self.kernels.pending[device] = (module, maxsize)
 
     def __reduce__(self) -> str:
         return self.__qualname__
@@ -206,7 +234,7 @@ class Op:
         if params and self.wider:
             return self.wider(*inputs, **params)
         if params or len(inputs) != self.arity:
-            inputs, params = self._sort_arguments(inputs, params)
+            inputs, params = sort_arguments(self, inputs, params)
         else:
             params = self.defaults
         if observer is not None and (seen := observer.call(self, inputs, params)) is not NotImplemented:
@@ -224,7 +252,7 @@ class Op:
                 arrays.append(x)
                 parents.append(None)
         device = cpu if kind is ndarray else DEVICES[kind] if kind else _device_of(arrays)
-        run = self.forward if self.kernels is None else self.kernels.choose(device.name, arrays, params)
+        run = self.kernels.choose(device.name, arrays, params) if self.chooses else self.forward  # type: ignore[union-attr]
         try:
             y = run(device.xp, *arrays, **params) if params else run(device.xp, *arrays)
         except ValueError as error:
@@ -261,7 +289,7 @@ class Op:
 
         NotImplemented for anything else: other arrays, kernels, someone who watches, errors (which the call tells).
         """
-        if observer is not None or self.kernels is not None:
+        if observer is not None or self.chooses:
             return NotImplemented
         node_a = node_b = None
         plain = True
@@ -301,43 +329,6 @@ class Op:
         if self.asks_for_dtype or _FLOAT64 in floats:
             return y
         return y.astype(np.result_type(*floats) if floats else np.float32)
-
-    def _sort_arguments(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Parameters may be given by position after the arrays, and under PyTorch's names dim and keepdim.
-
-        Arrays may be given by their names; of those that are missing, PyTorch's `input` is the first, `other` the last.
-        """
-        if len(inputs) == self.arity and params.keys() <= self.named:
-            params = {**self.defaults, **params}
-            if len(params) == len(self.params):
-                return inputs, params
-        if missing := self.inputs[len(inputs) :]:
-            unnamed = [name for name in missing if name not in params] or missing
-            places = {"input": unnamed[0], "other": unnamed[-1], **{name: name for name in missing}}
-            given = {places[name]: params[name] for name in params.keys() & places.keys()}
-            if len(given) < len(params.keys() & places.keys()):
-                raise TypeError(f"{self.name} was given the same array twice: {', '.join(params)}")
-            params = {name: value for name, value in params.items() if name not in places}
-            inputs = (*inputs, *(given[name] for name in missing if name in given))
-        named = [ALIASES.get(name, name) for name in params]
-        if not self.variadic and self.arity < len(inputs) <= self.arity + len(self.params):
-            named += self.params[: len(inputs) - self.arity]
-            params = dict(zip(named, [*params.values(), *inputs[self.arity :]], strict=True))
-            inputs = inputs[: self.arity]
-        else:
-            params = dict(zip(named, params.values(), strict=True))
-        if len(params) < len(named):
-            raise TypeError(f"{self.name} was given the same parameter twice: {', '.join(named)}")
-        params = {**self.defaults, **params}
-        if (not self.variadic and len(inputs) != self.arity) or params.keys() != set(self.params):
-            asked = ", ".join([*self.inputs, *(f"{n}={self.defaults.get(n, '?')}" for n in self.params)])
-            raise TypeError(
-                f"{self.name}({asked}) was given {len(inputs)} arrays and {sorted(params) or 'no parameters'}"
-            )
-        return inputs, params
-
-
-ALIASES = {"dim": "axis", "keepdim": "keepdims", "dims": "axes"}
 
 
 def op(forward: Callable[..., Any]) -> Op:

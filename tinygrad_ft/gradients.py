@@ -7,8 +7,8 @@ from contextlib import nullcontext
 from functools import wraps
 from typing import Any, TypeVar
 
-from tinygrad_ft.chain_rule import as_gradient, cotangents, own
-from tinygrad_ft.device import DEVICES, device_of
+from tinygrad_ft.chain_rule import as_gradient, cotangents, ones_of, own
+from tinygrad_ft.device import DEVICES
 from tinygrad_ft.engine import NONE_YET, Node, Value, mode
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -96,7 +96,7 @@ def _seed(y: Any, gradient: Any, graph: bool) -> tuple[Node, Any]:
                 f"a gradient starts from one number, and this Tensor has shape {y.array.shape}: reduce it first, with "
                 ".sum() or .mean(), or pass the gradient with respect to it"
             )
-        gradient = device_of(y.array).xp.ones_like(y.array)
+        gradient = ones_of(y.array)
     g = as_gradient(gradient, y, "the gradient")
     return y.node, g if graph else g.array
 

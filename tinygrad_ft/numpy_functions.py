@@ -16,6 +16,7 @@ import numpy as np
 from tinygrad_ft import engine, ops
 from tinygrad_ft.chain_rule import as_tensor
 from tinygrad_ft.engine import Array, Value
+from tinygrad_ft.notice import constant
 from tinygrad_ft.ops import decompositions, determinants, distances, products
 from tinygrad_ft.ops.arrange import BORDERS
 from tinygrad_ft.ops.shape import axes_of
@@ -56,7 +57,7 @@ def _spread(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _like(f: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda a, *args, dtype=None, shape=None: engine.Tensor(f(a.array, *args, dtype=dtype, shape=shape))
+    return lambda a, *args, dtype=None, shape=None: engine.Tensor(constant(f(a.array, *args, dtype=dtype, shape=shape)))
 
 
 def _plain(f: Callable[..., Any]) -> Callable[..., Any]:

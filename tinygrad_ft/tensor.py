@@ -12,6 +12,7 @@ from tinygrad_ft import gradients, ops
 from tinygrad_ft.chain_rule import as_gradient
 from tinygrad_ft.device import DEVICES, Device, device, device_of
 from tinygrad_ft.engine import NONE_YET, Node, Value, answers_with
+from tinygrad_ft.notice import constant, looks_at, uses
 from tinygrad_ft.numpy_protocol import array_function, array_ufunc
 from tinygrad_ft.operations import Operations
 
@@ -73,20 +74,24 @@ class Tensor(Operations):
 
     def item(self) -> Any:
         """The only element, as a Python number."""
+        looks_at("the value of a Tensor, by item(), float() or int()")
         if self.array.size != 1:
             raise ValueError(f"item() needs a Tensor of one element: this one has shape {self.shape}")
         return self.array.item()
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers."""
+        looks_at("the values of a Tensor, by tolist()")
         return self.array.tolist()
 
     def numpy_copy(self) -> np.ndarray[Any, Any]:
         """A NumPy array with the same numbers, on the CPU, whatever the device, and also while a gradient is kept."""
+        looks_at("the values of a Tensor, by numpy_copy() or by printing it")
         return np.array(self.array.get() if hasattr(self.array, "get") else self.array)
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The NumPy array itself, memory shared; refused while a gradient is kept, which would not see changes."""
+        looks_at("the values of a Tensor, by numpy()")
         if self.node is not None:
             raise RuntimeError("this Tensor keeps a gradient: call .detach().numpy()")
         if not isinstance(self.array, np.ndarray):
@@ -112,6 +117,7 @@ class Tensor(Operations):
             raise ValueError(
                 f"a Tensor of shape {self.shape} is neither true nor false; compare, then ask .all() or .any()"
             )
+        looks_at("whether a Tensor is true")
         return bool(self.array.item())
 
     def __format__(self, spec: str) -> str:
@@ -119,10 +125,12 @@ class Tensor(Operations):
 
     def all(self) -> bool:
         """Whether every element is true."""
+        looks_at("whether the elements of a Tensor are true, by all()")
         return bool(self.array.all())
 
     def any(self) -> bool:
         """Whether some element is true."""
+        looks_at("whether an element of a Tensor is true, by any()")
         return bool(self.array.any())
 
     # gradients
@@ -167,6 +175,7 @@ class Tensor(Operations):
 
     @grad.setter
     def grad(self, g: Any) -> None:
+        uses([self])
         if self.node is not None and self.node.grad is not None:
             self.node.grad = NONE_YET if g is None else as_gradient(g, self, "grad")
         elif g is not None:
@@ -233,7 +242,7 @@ class Tensor(Operations):
             raise ValueError(f"{target!r} is neither a device that is known here ({known}) nor a dtype") from None
         if dtype == self.dtype:
             return self
-        return ops.cast(self, dtype=dtype) if dtype.kind == "f" else Tensor(self.array.astype(dtype))
+        return ops.cast(self, dtype=dtype) if dtype.kind == "f" else Tensor(ops.cast(self.array, dtype=dtype))
 
     def type(self, dtype: Any) -> Any:
         """In another dtype."""
@@ -285,13 +294,17 @@ def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False) -> Tens
 
     Python floats become float32 unless a dtype is given; NumPy arrays keep theirs, integers and booleans stay so.
     """
-    if isinstance(data, Value):
-        data = data.array
-    array = np.array(data, dtype=dtype)
+    if isinstance(data, Value):  # by ops, so that a recorded step copies too
+        same = dtype is None or np.dtype(dtype) == data.dtype
+        array = ops.clone(data.array) if same else ops.cast(data.array, dtype=np.dtype(dtype))
+    else:
+        array = np.array(data, dtype=dtype)
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"a Tensor holds floating-point numbers, integers or booleans: got {array.dtype} from {type(data).__name__}"
         )
     if dtype is None and array.dtype == np.float64 and not isinstance(data, np.ndarray | np.generic):
         array = array.astype(np.float32)
+    if not isinstance(data, Value | np.ndarray | np.generic):
+        constant(array)
     return Tensor(array).requires_grad_(requires_grad)  # type: ignore[no-any-return]

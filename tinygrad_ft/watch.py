@@ -38,6 +38,11 @@ class Place(NamedTuple):
         return f"{self.file}:{self.line}{inside}" + (f": {source}" if source else "")
 
 
+def ours(file: str) -> bool:
+    """Whether a file of code is this library's, or NumPy's."""
+    return file.startswith(_NOT_THE_USER)
+
+
 def user_place() -> Place:
     """The line of the user's code that is running: of the innermost frame that is neither ours nor NumPy's."""
     innermost = frame = sys._getframe(1)
@@ -76,6 +81,27 @@ class Watch:
         """Stands in the place of node.pull(g, graph), which it calls."""
         return node.pull(g, graph)
 
+    def composed(self, f: Any, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Stands in the place of a composed function that has kernels, called without a node; NotImplemented: go on."""
+        return NotImplemented
+
+    def each_time(self, make: Callable[[], Any]) -> Any:
+        """Stands in the place of numbers that change from call to call; see `engine.each_time`."""
+        return make()
+
+    def effect(self, f: Callable[[], None]) -> None:
+        """Stands in the place of something that Python does in each step beside ops."""
+        f()
+
+    def constant(self, array: Any) -> None:
+        """Python made an array of numbers and shapes alone."""
+
+    def looks_at(self, what: str) -> None:
+        """Python code is about to look at the contents of an array."""
+
+    def uses(self, thing: Any) -> None:
+        """A module or an optimiser whose options ops depend on is at work."""
+
     def __enter__(self) -> Any:
         global _count
         _here.watches.append(self)
@@ -104,6 +130,36 @@ class _Observer:
             return _here.watches[-1].call(op, inputs, params)
         finally:
             _here.calling = False
+
+    def composed(self, f: Any, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
+        if not _here.watches or _here.calling:
+            return NotImplemented
+        _here.calling = True
+        try:
+            return _here.watches[-1].composed(f, inputs, params)
+        finally:
+            _here.calling = False
+
+    def each_time(self, make: Callable[[], Any]) -> Any:
+        return _here.watches[-1].each_time(make) if _here.watches else make()
+
+    def effect(self, f: Callable[[], None]) -> None:
+        if _here.watches:
+            _here.watches[-1].effect(f)
+        else:
+            f()
+
+    def constant(self, array: Any) -> None:
+        if _here.watches:
+            _here.watches[-1].constant(array)
+
+    def looks_at(self, what: str) -> None:
+        if _here.watches:
+            _here.watches[-1].looks_at(what)
+
+    def uses(self, thing: Any) -> None:
+        if _here.watches:
+            _here.watches[-1].uses(thing)
 
     def pull(self, node: Node, g: Array, graph: bool) -> Any:
         if not _here.watches or running_rule() is node:

@@ -45,6 +45,15 @@ def first_of_windows(x, y, kernel, stride, dilation):
     return which
 
 
+def first_of_windows_receives(g, x, y, kernel, stride, dilation):
+    which, n, gx = first_of_windows(x, y, kernel, stride, dilation), len(kernel), np.zeros(x.shape)
+    for place in np.ndindex(y.shape):
+        within = np.unravel_index(which[place], kernel)
+        starts = zip(place[y.ndim - n :], within, stride, dilation, strict=True)
+        gx[(*place[: y.ndim - n], *(o * s + k * d for o, k, s, d in starts))] += g[place]
+    return gx
+
+
 def convolution(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """A number of y after the other: the sum over channels and places of the kernel, where these lie in x."""
     n = weight.ndim - 2
@@ -212,6 +221,7 @@ REFERENCES = {
     "windows": windows,
     "overlap_add": overlap_add,
     "max_of_windows": largest,
+    "max_of_windows_grad": first_of_windows_receives,
     "first_of_windows": first_of_windows,
     "numbers_like": lambda like, numbers: numbers,
     "conv1d": convolution,

@@ -79,6 +79,7 @@ REFERENCES = {
     "abs": each(lambda x: -x if x < 0 else x),
     "sign": each(lambda x: 0.0 if x == 0 else math.copysign(1.0, x)),
     "zeros_like": each(lambda x: 0.0),
+    "ones_of": each(lambda x: 1.0),
     "maximum": each(lambda a, b: a if a > b else b),
     "minimum": each(lambda a, b: a if a < b else b),
     "share": each(lambda lost, tied: 0.5 if tied else float(not lost)),

@@ -47,7 +47,21 @@ def softmax_grad(g, p, axis=-1):
     return gx.reshape(shape)
 
 
+def extremum_grad(g, x, y, axis=None):
+    """The places that attain y are counted first."""
+    axes = {i % x.ndim for i in (range(x.ndim) if axis is None else np.atleast_1d(axis))}
+    where = {place: tuple(0 if i in axes else p for i, p in enumerate(place)) for place in np.ndindex(x.shape)}
+    kept = [1 if i in axes else n for i, n in enumerate(x.shape)]
+    g, y, count, gx = g.reshape(kept), y.reshape(kept), np.zeros(kept), np.zeros(x.shape)
+    for place, at in where.items():
+        count[at] += x[place] == y[at]
+    for place, at in where.items():
+        gx[place] = g[at] / count[at] if x[place] == y[at] else 0.0
+    return gx
+
+
 REFERENCES = {
+    "extremum_grad": extremum_grad,
     "sum": reducing(math.fsum),
     "mean": reducing(lambda xs: math.fsum(xs) / len(xs)),
     "var": reducing(variance),

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from references.ways import each
 
 
@@ -25,7 +27,16 @@ def rmsprop_number(p, g, v, m, mean, lr, alpha, eps, weight_decay, momentum):
     return p - lr * (momentum * m + g / (math.sqrt(square - first**2) + eps))
 
 
+def length(max_norm, *gs, norm_type):
+    sizes = [abs(number) for g in gs for number in g.ravel()]
+    return np.array(max(sizes) if norm_type == math.inf else sum(n**norm_type for n in sizes) ** (1 / norm_type))
+
+
 REFERENCES = {
+    "clip_to_length": length,
+    "clip_elements": each(lambda g, clip_value: min(max(g, -clip_value), clip_value)),
+    "moved_towards": each(lambda running, now, share: (1 - share) * running + share * now),
+    "counted_up": each(lambda n: n + 1),
     "sgd_update": each(sgd_number),
     "adam_update": each(adam_number),
     "rmsprop_update": each(rmsprop_number),

@@ -70,6 +70,13 @@ VALUES = {
     "pick": lambda rng: [Sample((np.ones(2), np.zeros((3, 1))), {"i": 1})],
     "blank": lambda rng: [Sample((np.ones(2),), {"shape": (3, 0)}), Sample((np.ones(2),), {"shape": (2, 2)})],
     "identity": lambda rng: [Sample((np.ones((2, 3)),)), Sample((np.ones(0),))],
+    "ones_of": lambda rng: [Sample((a,)) for (a, _), _ in pairs_with_ties(rng)],
+    "clip_to_length": lambda rng: [
+        Sample((np.array(0.5), *rng.standard_normal((2, 3))), {"norm_type": n}) for n in (2.0, math.inf, 3.0)
+    ],
+    "clip_elements": lambda rng: [Sample((rng.standard_normal((2, 3)),), {"clip_value": 0.4})],
+    "moved_towards": lambda rng: [Sample(tuple(rng.standard_normal((2, 3))), {"share": 0.1})],
+    "counted_up": lambda rng: [Sample((np.array(3),))],
     "sgd_update": lambda rng: [
         optimiser_state(rng, 1, momentum=0.9, dampening=damped, weight_decay=decay, nesterov=ahead)
         for damped, decay, ahead in [(0.0, 0.0, False), (0.5, 0.1, False), (0.0, 0.1, True)]

@@ -127,5 +127,6 @@ def _drawn(logits: Any, temperature: float, top_k: int | None, rng: np.random.Ge
 
 def loss_of(model: GPT, ids: Any, targets: Any) -> Any:
     """Mean cross-entropy of the next token, in nats."""
-    logits = model(tensor(ids))
-    return ops.cross_entropy(ops.reshape(logits, (-1, model.config.vocabulary)), tensor(np.reshape(targets, -1)))
+    ids, targets = (t if isinstance(t, Tensor) else tensor(t) for t in (ids, targets))
+    logits = model(ids)
+    return ops.cross_entropy(ops.reshape(logits, (-1, model.config.vocabulary)), ops.reshape(targets, (-1,)))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ft.engine import NONE_YET
+from tinygrad_ft.notice import uses
 from tinygrad_ft.tensor import Tensor
 
 
@@ -33,6 +34,7 @@ class Module:
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         """The same as forward."""
+        uses(self)
         return self.forward(*inputs, **params)
 
     def register_buffer(self, name: str, tensor: Tensor) -> None:
@@ -146,6 +148,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
+        uses(list(self.parameters()))
         for p in self.parameters():
             if p.node is not None:
                 p.node.grad = NONE_YET

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygrad_ft import ops
 from tinygrad_ft.nn.module import Module, Parameter
+from tinygrad_ft.ops.update import counted_up
 from tinygrad_ft.tensor import Tensor
 
 
@@ -46,7 +47,7 @@ class BatchNorm(Module):
         running: Any = self.running_mean, self.running_var
         share = self.momentum
         if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.array += 1
+            counted_up(self.num_batches_tracked)
             share = 1.0 / self.num_batches_tracked.item() if share is None else share
         own = self.training or not self.track_running_stats
         return ops.batch_norm(x, *running, self.weight, self.bias, own, share or 0.0, self.eps)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import inf, isfinite
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ft.engine import Value
-from tinygrad_ft.tensor import Tensor, tensor
+from tinygrad_ft.notice import looks_at, uses
+from tinygrad_ft.ops.update import clip_elements, clip_to_length, length
+from tinygrad_ft.tensor import Tensor
 
 
 def clip_grad_norm_(
@@ -26,31 +28,22 @@ def clip_grad_norm_(
 
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013, section 3.2.
     """
-    given: Iterable[Any] = [parameters] if isinstance(parameters, Value) else parameters
-    grads = [p.grad.array for p in given if p.grad is not None]
-    if norm_type == inf:
-        total = float(np.max([abs(g).max(initial=0.0) for g in grads], initial=0.0))  # Python's max would lose a NaN
-    elif norm_type == 2.0:  # a dot product reads each gradient once and makes no temporary
-        total = sum(float(g @ g) for g in (_wide(g).ravel() for g in grads)) ** 0.5
-    else:
-        total = sum(float((abs(_wide(g)) ** norm_type).sum()) for g in grads) ** (1.0 / norm_type)
-    if error_if_nonfinite and not isfinite(total):
-        raise RuntimeError(f"the gradients' norm is {total}, so they cannot be clipped")
-    scale = max_norm / (total + 1e-6)
-    if scale < 1.0 or total != total:
-        for g in grads:
-            g *= scale
-    return tensor(total, dtype=np.result_type(np.float32, *(g.dtype for g in grads)))
-
-
-def _wide(g: Any) -> Any:
-    """g in float32 at least: in float16 the square of 256 is infinite."""
-    return g.astype(np.result_type(g.dtype, np.float32), copy=False)
+    grads = _gradients(parameters)
+    if error_if_nonfinite:
+        looks_at("whether the gradients' norm is finite (error_if_nonfinite)")
+        if not isfinite(total := length(np, grads, norm_type)):
+            raise RuntimeError(f"the gradients' norm is {total}, so they cannot be clipped")
+    return Tensor(clip_to_length(max_norm, *grads, norm_type=float(norm_type)))
 
 
 def clip_grad_value_(parameters: Any, clip_value: float) -> None:
     """Hold every element of every gradient between -clip_value and clip_value, in place."""
+    for g in _gradients(parameters):
+        clip_elements(g, clip_value=clip_value)
+
+
+def _gradients(parameters: Any) -> list[Any]:
     given: Iterable[Any] = [parameters] if isinstance(parameters, Value) else parameters
-    for p in given:
-        if p.grad is not None:
-            p.grad.array.clip(-clip_value, clip_value, out=p.grad.array)
+    trained = [p for p in given if p.grad is not None]
+    uses(trained)
+    return [p.grad.array for p in trained]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ft.engine import Array, op
+from tinygrad_ft.notice import constant
 from tinygrad_ft.ops.comparison import where
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.index import HERE, getitem, index_select, put
@@ -72,8 +73,8 @@ def _border(shape: Shape, axis: int, before: int, after: int, mode: str) -> Arra
     if max(before, after) > most:
         raise ValueError(f"pad: {mode!r} can add up to {most} at an end of {n} elements: got {before} and {after}")
     if mode == "replicate":
-        return np.clip(np.arange(-before, n + after), 0, n - 1)
-    return np.pad(np.arange(n), (before, after), mode=BORDERS[mode])
+        return constant(np.clip(np.arange(-before, n + after), 0, n - 1))
+    return constant(np.pad(np.arange(n), (before, after), mode=BORDERS[mode]))
 
 
 def _different(axes: Any, x: Array, name: str) -> tuple[int, ...]:
@@ -261,4 +262,5 @@ def unfold(x: Array, dimension: int, size: int, step: int) -> Array:
     if size < 0 or step < 1 or size > x.shape[axis]:
         raise ValueError(f"unfold: windows of {size} every {step} places do not fit into {x.shape[axis]} places")
     starts = np.arange(0, x.shape[axis] - size + 1, step)
-    return movedim(getitem(x, starts[:, None] + np.arange(size), key=(slice(None),) * axis + (HERE,)), axis + 1, -1)
+    places = constant(starts[:, None] + np.arange(size))
+    return movedim(getitem(x, places, key=(slice(None),) * axis + (HERE,)), axis + 1, -1)

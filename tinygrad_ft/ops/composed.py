@@ -8,9 +8,11 @@ from inspect import signature
 from types import MethodType
 from typing import Any, TypeVar
 
+from tinygrad_ft import engine
+from tinygrad_ft.arguments import ALIASES
 from tinygrad_ft.device import DEVICES
 from tinygrad_ft.dispatch import Kernels
-from tinygrad_ft.engine import ALIASES, OPS, Op, Value, refuse_lists
+from tinygrad_ft.engine import OPS, Op, Value, refuse_lists
 
 F = TypeVar("F", bound=Callable[..., Any])
 COMPOSED: dict[str, Composed] = {}  # by name: the tests and `tinygrad-ft ops` read it
@@ -48,6 +50,10 @@ class Composed:
             run = self.kernels.choose(device.name, inputs, named)
             if run is not self.f:
                 return run(device.xp, *inputs, **named)
+        if self.kernels is not None and engine.observer is not None:
+            seen = engine.observer.composed(self, inputs, named)
+            if seen is not NotImplemented:
+                return seen
         try:
             return self.f(*inputs, **named)
         except AttributeError as error:
@@ -66,6 +72,11 @@ class Composed:
         """Register a faster form for one device; see `Op.kernel`."""
         self.kernels = self.kernels or Kernels(self.f)
         return self.kernels.register(device, when)
+
+    def shares(self, device: str, *, when: Callable[..., bool]) -> Callable[[F], F]:
+        """Register how a recorded step shares out the work; see `Op.shares`."""
+        self.kernels = self.kernels or Kernels(self.f)
+        return self.kernels.register_shares(device, when)
 
     def expect_kernels(self, device: str, module: str, elements: int) -> None:
         """Say which module registers kernels; see `Op.expect_kernels`."""

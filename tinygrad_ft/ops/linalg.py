@@ -98,9 +98,15 @@ def embedding(xp: Any, ids: Array, weight: Array) -> Array:
         raise TypeError(f"embedding needs an array of integer ids: got {dtype or type(ids).__name__}")
     if getattr(weight, "ndim", None) != 2:
         raise ValueError(f"embedding needs weight (rows, width): got {getattr(weight, 'shape', type(weight).__name__)}")
+    rows_exist(ids, weight)
+    return xp.take(weight, ids, axis=0)
+
+
+@embedding.requires
+def rows_exist(ids: Array, weight: Array) -> None:
+    """Ids from 0 to rows - 1."""
     if ids.size and not 0 <= ids.min() <= ids.max() < weight.shape[0]:
         raise IndexError(f"embedding has rows 0 to {weight.shape[0] - 1}: got ids from {ids.min()} to {ids.max()}")
-    return xp.take(weight, ids, axis=0)
 
 
 @embedding.vjp

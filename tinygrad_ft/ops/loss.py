@@ -6,10 +6,10 @@ from math import nan
 from typing import Any
 from warnings import warn
 
-from tinygrad_ft.chain_rule import cast
-from tinygrad_ft.engine import Array, op
-from tinygrad_ft.ops.arithmetic import clip
-from tinygrad_ft.ops.comparison import where
+from tinygrad_ft.chain_rule import as_tensor, cast
+from tinygrad_ft.engine import Array, Value, op
+from tinygrad_ft.ops.arithmetic import clip, mul
+from tinygrad_ft.ops.comparison import eq, ne, where
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.functions import log, softplus
 from tinygrad_ft.ops.index import HERE, getitem, take_along_axis
@@ -39,6 +39,13 @@ def summed_cross_entropy(xp: Any, x: Array, target: Array, share: Array) -> tupl
     slope[place] -= 1
     slope *= _column(share)
     return xp.sum(losses * share), slope
+
+
+@summed_cross_entropy.requires
+def classes_exist(x: Array, target: Array, *_: Array) -> None:
+    """Targets from 0 to classes - 1."""
+    if target.size and not 0 <= target.min() <= target.max() < x.shape[-1]:
+        raise IndexError(f"target classes from {target.min()} to {target.max()} of {x.shape[-1]} classes")
 
 
 def _column(share: Array) -> Array:
@@ -120,11 +127,11 @@ def cross_entropy(
     wanted: Any = getattr(target, "array", target)
     if input.ndim != 2:
         moved = permute(input, (0, *range(2, input.ndim), 1)) if input.ndim > 2 else input
-        rows, wanted = moved.reshape((-1, classes)), wanted.reshape(-1)
+        rows, wanted = moved.reshape((-1, classes)), reshape(wanted, (-1,))
     counted = _counted(wanted, classes, ignore_index)
     if counted is not None:
-        wanted = wanted * counted  # an ignored row asks for class 0, and is then left out
-    each = None if counted is None else counted.astype(input.dtype)
+        wanted = mul(wanted, counted)  # an ignored row asks for class 0, and is then left out
+    each: Any = None if counted is None else _beside(input, cast(counted, dtype=input.dtype))
     if weight is not None:
         each = getitem(weight, wanted, key=(HERE,)) * (1.0 if each is None else each)
     if reduction not in ("mean", "sum") or label_smoothing or not len(wanted):
@@ -155,12 +162,17 @@ def nll_loss(
         raise ValueError(f"nll_loss needs weight ({input.shape[axis]},): got {tuple(weight.shape)}")
     wanted: Any = getattr(target, "array", target)
     counted = _counted(wanted, input.shape[axis], ignore_index)
-    counted = wanted == wanted if counted is None else counted
-    wanted = wanted * counted  # an ignored place asks for class 0, and is then left out
-    each = cast(counted, dtype=input.dtype)
+    counted = eq(wanted, wanted) if counted is None else counted
+    wanted = mul(wanted, counted)  # an ignored place asks for class 0, and is then left out
+    each: Any = _beside(input, cast(counted, dtype=input.dtype))
     each = each if weight is None else each * getitem(weight, wanted, key=(HERE,))
     losses = -take_along_axis(input, unsqueeze(wanted, axis), axis=axis).reshape(expected)
     return reduced(where(each == 0, 0.0, losses) * each, reduction, each)
+
+
+def _beside(x: Array, a: Array) -> Array:
+    """An array as a Tensor, if x is one: its operators are then ops, which a recorded step holds."""
+    return as_tensor(a) if isinstance(x, Value) else a
 
 
 def _row_losses(x: Array, target: Array, each: Array | None, weight: Array | None, smoothing: float) -> Array:
@@ -186,7 +198,7 @@ def _counted(wanted: Any, classes: int, ignore_index: int) -> Any:
     """Which targets are not to be ignored; None if all count. Raises IndexError for one that is no class."""
     if wanted.size and wanted.min() >= 0 and wanted.max() < classes and not 0 <= ignore_index < classes:
         return None
-    counted = wanted != ignore_index
+    counted = ne(wanted, ignore_index)
     bad = wanted[((wanted < 0) | (wanted >= classes)) & counted]
     if bad.size:
         raise IndexError(

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ft import engine
 from tinygrad_ft.chain_rule import cast
 from tinygrad_ft.engine import Array, Value, op
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.functions import rsqrt, sqrt
 from tinygrad_ft.ops.reduce import HALF, count_along, in_float32, mean, sum
 from tinygrad_ft.ops.shape import permute, reshape
+from tinygrad_ft.ops.update import moved_towards
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "normalise", "rms_norm"]
 
@@ -205,9 +207,8 @@ def _move(
     running_mean: Array, running_var: Array, x: Array, over: Any, r: Array, n: int, momentum: float, eps: float
 ) -> None:
     """Bring the running arrays nearer to the mean of n elements of x and their variance, of which r is 1 / sqrt."""
-    x, r = (a.array if isinstance(a, Value) else a for a in (x, r))
+    x, r = (engine.Tensor(a.array) if isinstance(a, Value) else a for a in (x, r))
     for running, found in ((running_mean, None), (running_var, (1.0 / (r * r) - eps) * (n / (n - 1)))):
         if running is not None:
-            array = running.array if isinstance(running, Value) else running
             now = mean(x, axis=over) if found is None else found
-            array += momentum * (mean(now.reshape(-1, x.shape[1]), axis=0) - array)
+            moved_towards(running, mean(reshape(now, (-1, x.shape[1])), axis=0), share=momentum)

@@ -39,6 +39,12 @@ def max_of_windows(xp: Any, x: Array, *, kernel: Shape, stride: Shape, dilation:
 @max_of_windows.vjp
 def max_of_windows_vjp(g: Array, x: Array, y: Array, *, kernel: Shape, stride: Shape, dilation: Shape) -> Array:
     """dy = the dx that attains y first."""
+    return max_of_windows_grad(g, x, y, kernel=kernel, stride=stride, dilation=dilation)
+
+
+@composed
+def max_of_windows_grad(g: Array, x: Array, y: Array, *, kernel: Shape, stride: Shape, dilation: Shape) -> Array:
+    """g of each window where in x its largest, y, stands first, added up where windows overlap; 0 elsewhere."""
     which, shape = first_of_windows(x, y, kernel=kernel, stride=stride, dilation=dilation), tuple(x.shape)
     lead, size = shape[: len(shape) - len(kernel)], shape[len(shape) - len(kernel) :]
     rows = np.arange(prod(lead)).reshape(*lead, *(1 for _ in size)) * prod(size)

@@ -6,7 +6,11 @@ from typing import TypeAlias
 
 import numpy as np
 
+from tinygrad_ft.chain_rule import cast
 from tinygrad_ft.engine import Array
+from tinygrad_ft.notice import each_time
+from tinygrad_ft.ops.arithmetic import mul
+from tinygrad_ft.ops.comparison import ge
 from tinygrad_ft.ops.composed import composed
 
 __all__ = ["dropout", "manual_seed"]
@@ -40,5 +44,6 @@ def dropout(x: Array, p: float = 0.5, training: bool = True, *, rng: Rng = None)
         raise ValueError(f"dropout needs a chance from 0 to 1: got p={p}")
     if not training or p == 0.0:
         return x
-    keep = generator(rng).random(x.shape, dtype=np.float32) >= p
-    return x * (keep.astype(x.dtype if x.dtype.kind == "f" else np.float32) * (1.0 / (1.0 - p) if p < 1.0 else 0.0))
+    drawn = each_time(lambda: generator(rng).random(x.shape, dtype=np.float32))
+    keep = cast(ge(drawn, p), dtype=x.dtype if x.dtype.kind == "f" else np.dtype(np.float32))
+    return x * mul(keep, 1.0 / (1.0 - p) if p < 1.0 else 0.0)

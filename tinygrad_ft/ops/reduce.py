@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_ft.chain_rule import cast
 from tinygrad_ft.engine import Array, Op, op
 from tinygrad_ft.ops.arithmetic import maximum, minimum
 from tinygrad_ft.ops.comparison import logical_or, where
@@ -87,9 +88,16 @@ def amin(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Arr
 @amin.vjp
 def extremum_vjp(g: Array, x: Array, y: Array, *, axis: Axis) -> Array:
     """dy = the mean of the dx that attain y, which NaN does wherever it occurs."""
+    return extremum_grad(g, x, y, axis=axis)
+
+
+@composed
+def extremum_grad(g: Array, x: Array, y: Array, *, axis: Axis) -> Array:
+    """g, shared evenly among the elements of x that are its extremum y over `axis`, or NaN; 0 elsewhere."""
     shape = kept_shape(x.shape, axis)
     attained = logical_or(x == y.reshape(shape), x != x)
-    return where(attained, g.reshape(shape) / sum(attained, axis=axis, keepdims=True), 0.0)
+    part = cast(g.reshape(shape) / sum(attained, axis=axis, keepdims=True), dtype=g.dtype)  # NumPy's is a float64
+    return where(attained, part, 0.0)
 
 
 def _some(x: Array, axis: Axis, name: str) -> None:

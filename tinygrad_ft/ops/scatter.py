@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_ft.chain_rule import cast
 from tinygrad_ft.engine import Array, Value, op
+from tinygrad_ft.notice import constant, looks_at
 from tinygrad_ft.ops.comparison import where
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.index import HERE, filled_key, getitem, last_writer, overwritten, put
@@ -32,7 +33,7 @@ def _scattered(x: Array, axis: int, index: Array, src: Array, name: str) -> tupl
     if src.dtype != x.dtype:
         raise TypeError(f"{name} needs src in the dtype of x, {x.dtype}: got {src.dtype}")
     src = getitem(src if src.ndim else ravel(src), key=tuple(map(slice, shape)))
-    places = list(np.ogrid[tuple(map(slice, shape))])
+    places = [constant(place) for place in np.ogrid[tuple(map(slice, shape))]]
     places[axis] = reshape(index, shape)
     return src, tuple(places)
 
@@ -55,7 +56,7 @@ def scatter(
         raise TypeError("scatter needs either src or value")
     src = value if src is None else src
     if not hasattr(src, "ndim"):
-        src = broadcast_to(np.asarray(src, dtype=x.dtype), tuple(index.shape))
+        src = broadcast_to(constant(np.asarray(src, dtype=x.dtype)), tuple(index.shape))
     if reduce is not None:
         if reduce not in ("add", "multiply"):
             raise ValueError(f"scatter: reduce is 'add' or 'multiply': got {reduce!r}")
@@ -84,6 +85,7 @@ def scatter_reduce(x: Array, axis: int, index: Array, src: Array, reduce: str, *
             y = y / (arrived + 1.0 if include_self else where(arrived == 0, 1.0, arrived))
         return reshape(y, x.shape)
 
+    looks_at("how many elements meet in one place, by scatter_reduce")
     turn = arrival(*places, key=key, shape=shape)
     layers = (turn.array if isinstance(turn, Value) else turn).max(initial=-1) + 1
     reached = (int(layers), *shape)

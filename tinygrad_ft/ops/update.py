@@ -7,6 +7,8 @@ advances, so that a replay counts on without Python. All arithmetic is in the dt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from tinygrad_ft.engine import Array, op
@@ -45,6 +47,9 @@ def sgd_update(
             g = m
     p -= xp.multiply(g, float(lr), out=work)
     return p
+
+
+sgd_update.overwrites("p", "m")
 
 
 @op
@@ -90,6 +95,9 @@ def adam_update(
     work *= lr * root / (1.0 - beta1**t)
     p -= work
     return p
+
+
+adam_update.overwrites("p", "m", "v", "step")
 
 
 @op
@@ -139,6 +147,69 @@ def rmsprop_update(
         work *= float(lr)
     p -= work
     return p
+
+
+rmsprop_update.overwrites("p", "v", "m", "mean")
+
+
+@op
+def clip_to_length(xp: Any, max_norm: Array, *gs: Array, norm_type: float) -> Array:
+    """The length of all gs together, which are scaled down, in place, to max_norm if it is larger.
+
+    `norm_type` is 2 for the Euclidean length, inf for the largest element.
+    """
+    total = length(xp, gs, norm_type)
+    scale = float(max_norm) / (total + 1e-6)
+    if scale < 1.0 or total != total:
+        for g in gs:
+            g *= scale
+    return xp.asarray(total, dtype=xp.result_type(xp.float32, *(g.dtype for g in gs)))
+
+
+clip_to_length.overwrites("gs")
+
+
+def length(xp: Any, gs: Sequence[Array], norm_type: float) -> float:
+    """How long several arrays are together."""
+    if norm_type == inf:
+        return float(xp.max([abs(g).max(initial=0.0) for g in gs], initial=0.0))  # Python's max would lose a NaN
+    if norm_type == 2.0:  # a dot product reads each once and makes no temporary
+        return float(sum(float(g @ g) for g in (_wide(xp, g).ravel() for g in gs)) ** 0.5)
+    return float(sum(float((abs(_wide(xp, g)) ** norm_type).sum()) for g in gs) ** (1.0 / norm_type))
+
+
+def _wide(xp: Any, g: Array) -> Array:
+    """g in float32 at least: in float16 the square of 256 is infinite."""
+    return g.astype(xp.result_type(g.dtype, xp.float32), copy=False)
+
+
+@op
+def clip_elements(xp: Any, g: Array, *, clip_value: float) -> Array:
+    """Hold every element of g between -clip_value and clip_value, in place."""
+    return g.clip(-clip_value, clip_value, out=g)
+
+
+clip_elements.overwrites("g")
+
+
+@op
+def moved_towards(xp: Any, running: Array, now: Array, *, share: float) -> Array:
+    """running += share (now - running), in place: a running mean."""
+    running += share * (now - running)
+    return running
+
+
+moved_towards.overwrites("running")
+
+
+@op
+def counted_up(xp: Any, n: Array) -> Array:
+    """n += 1, in place."""
+    n += 1
+    return n
+
+
+counted_up.overwrites("n")
 
 
 def _decayed(xp: Any, p: Array, g: Array, weight_decay: float) -> Array:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from math import cos, inf, pi
 from typing import Any
 
+from tinygrad_ft.notice import effect
 from tinygrad_ft.optim.optimizer import Optimizer, require, set_lr
 
 
@@ -89,6 +90,9 @@ class LRScheduler:
 
     def step(self) -> None:
         """Go on by one epoch, or by one step of the optimiser if that is the unit: call it after optimizer.step()."""
+        effect(self._go_on)
+
+    def _go_on(self) -> None:
         groups = self.optimizer.param_groups
         if len(groups) != len(self.base_lrs):
             raise ValueError(f"{len(groups)} groups, and {len(self.base_lrs)} when the schedule began: make a new one")

@@ -13,6 +13,7 @@ import numpy as np
 from tinygrad_ft.device import device_of
 from tinygrad_ft.engine import Array
 from tinygrad_ft.memory import keep_freed_memory
+from tinygrad_ft.notice import each_time, uses
 from tinygrad_ft.tensor import Tensor
 
 Group = dict[str, Any]
@@ -64,8 +65,9 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
+        uses(self)
         for group in self.param_groups:
-            lr = group["lr"].array if isinstance(group["lr"], Tensor) else group["lr"]
+            lr = each_time(lambda group=group: group["lr"].array if isinstance(group["lr"], Tensor) else group["lr"])  # type: ignore[misc]
             for p in group["params"]:
                 g = p.grad
                 if g is not None:
@@ -73,6 +75,7 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set those there are to new zeros: a parameter without a gradient is not updated."""
+        uses(self)
         for group in self.param_groups:
             for p in group["params"]:
                 if set_to_none:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ft.gradcheck.samples.base import Rng, Sample, Samples, normal, of, positive
+from tinygrad_ft.ops.pooling import max_of_windows
 
 _SPARSE: dict[str, Any] = {"kernel": (2,), "stride": (2,), "dilation": (3,)}
 _DENSE: dict[str, Any] = {"kernel": (2, 3), "stride": (1, 2), "dilation": (2, 1)}
@@ -15,6 +16,13 @@ _DENSE: dict[str, Any] = {"kernel": (2, 3), "stride": (1, 2), "dilation": (2, 1)
 def _apart(rng: Rng, *shape: int) -> Any:
     """Numbers that differ by 0.1 at least: no largest ties, also not after a small step."""
     return rng.permutation(np.prod(shape, dtype=int)).reshape(shape) / 10 - 1.0
+
+
+def _largest(rng: Rng, params: dict[str, Any], *shape: int) -> Sample:
+    """g, x and the largest of its windows, x in integers: there is no derivative in it."""
+    x = rng.integers(-2, 3, shape)
+    y = max_of_windows(x, **params)
+    return Sample((normal(rng, *y.shape), x, y), params)
 
 
 def _pooled(*lengths: int, **more: Any) -> Any:
@@ -42,6 +50,10 @@ SAMPLES: Samples = {
     "max_of_windows": of(
         lambda rng: Sample((_apart(rng, 2, 8),), _SPARSE),
         lambda rng: Sample((_apart(rng, 2, 5, 6),), _DENSE),
+    ),
+    "max_of_windows_grad": of(
+        lambda rng: _largest(rng, _SPARSE, 2, 8),
+        lambda rng: _largest(rng, _DENSE, 2, 5, 6),
     ),
     "conv1d": of(
         lambda rng: Sample((normal(rng, 2, 3, 6), normal(rng, 2, 3, 3), normal(rng, 2))),
