@@ -4,6 +4,7 @@ One file an op under the name of its device. A file is imported when its op firs
 merit it, so that nobody waits for Numba who does not need it.
 """
 
+from tinygrad_ft.engine import OPS
 from tinygrad_ft.ops.composed import every
 
 if __name__ == "kernels":
@@ -21,8 +22,32 @@ PENDING = [
     ("layer_norm_of_rows", "cpu", "tinygrad_ft.kernels.cpu.layer_norm", 4096),
     ("layer_norm_grad", "cpu", "tinygrad_ft.kernels.cpu.layer_norm", 4096),
     ("summed_cross_entropy", "cpu", "tinygrad_ft.kernels.cpu.summed_cross_entropy", 1),
+    ("sum_rows", "cpu", "tinygrad_ft.kernels.cpu.gather", 4096),
+    ("put", "cpu", "tinygrad_ft.kernels.cpu.gather", 4096),
+    ("overlap_add", "cpu", "tinygrad_ft.kernels.cpu.overlap_add", 4096),
+    ("max_of_windows", "cpu", "tinygrad_ft.kernels.cpu.max_pool", 4096),
+    ("max_of_windows_grad", "cpu", "tinygrad_ft.kernels.cpu.max_pool", 64),
+    ("amax", "cpu", "tinygrad_ft.kernels.cpu.extremum", 1 << 16),
+    ("amin", "cpu", "tinygrad_ft.kernels.cpu.extremum", 1 << 16),
+    ("extremum_grad", "cpu", "tinygrad_ft.kernels.cpu.extremum", 4096),
     ("sgd_update", "cpu", "tinygrad_ft.kernels.cpu.sgd_update", 4096),
     ("adam_update", "cpu", "tinygrad_ft.kernels.cpu.adam_update", 4096),
+]
+
+# op, device, module that shares out the op's work for a recorded step; an eager call has nothing to gain from it
+SHARED = [
+    ("matmul", "cpu", "tinygrad_ft.kernels.cpu.matmul"),
+    ("linear", "cpu", "tinygrad_ft.kernels.cpu.matmul"),
+    ("embedding", "cpu", "tinygrad_ft.kernels.cpu.gather"),
+    ("getitem", "cpu", "tinygrad_ft.kernels.cpu.gather"),
+    ("clone", "cpu", "tinygrad_ft.kernels.cpu.copy"),
+    ("reshape", "cpu", "tinygrad_ft.kernels.cpu.copy"),
+    ("join", "cpu", "tinygrad_ft.kernels.cpu.copy"),
+    ("pad_constant", "cpu", "tinygrad_ft.kernels.cpu.copy"),
+    ("sum", "cpu", "tinygrad_ft.kernels.cpu.reduce"),
+    ("mean", "cpu", "tinygrad_ft.kernels.cpu.reduce"),
+    ("sum_to", "cpu", "tinygrad_ft.kernels.cpu.reduce"),
+    ("clip_to_length", "cpu", "tinygrad_ft.kernels.cpu.clip_to_length"),
 ]
 
 
@@ -31,3 +56,5 @@ def announce() -> None:
     ops = every()
     for name, device, module, elements in PENDING:
         ops[name].expect_kernels(device, module, elements)
+    for name, device, module in SHARED:
+        OPS[name].expect_shares(device, module)

@@ -16,6 +16,7 @@ import tinygrad_ft as tg
 from tinygrad_ft.dispatch import REFERENCE
 from tinygrad_ft.engine import OPS
 from tinygrad_ft.ops.composed import every
+from tinygrad_ft.ops.index import HERE
 
 EVERY = every()
 for op in EVERY.values():
@@ -28,7 +29,8 @@ KERNELS = {
     if op.kernels
     for kernel in op.kernels.by_device.get("cpu", ())
 }
-PENDING = importlib.import_module("tinygrad_ft.kernels").PENDING
+DIVIDED = {name: op for name, op in EVERY.items() if op.kernels and op.kernels.divisions.get("cpu")}
+PENDING, SHARED = (getattr(importlib.import_module("tinygrad_ft.kernels"), name) for name in ("PENDING", "SHARED"))
 EXTREMES = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 100, -100, 1e30, -1e30, 1e-40, -1e-40, 13.1, -13.1, 9, -9])
 
 
@@ -37,7 +39,7 @@ class Row(NamedTuple):
 
     calls: Callable[[Callable[[], Any]], Sequence[tuple[tuple[Any, ...], dict[str, Any]]]]
     dtypes: tuple[str, ...]
-    absolute: float = 0.0  # beside 5 units in the last place of the largest number of the answer, or of `scale`
+    absolute: float = 0.0  # in float32, and in proportion in others; or 5 units of the largest of the answer or `scale`
     scale: float = 0.0  # of what nearly cancels: what goes into an update, a chance less 1
     infinities: str = "the same"  # or "not finite": an update of what is broken is broken, whichever way
 
@@ -47,15 +49,29 @@ def gelu_calls(make):
 
 
 def sgd_calls(make):
-    for momentum, weight_decay, nesterov in [(0.9, 0.0, False), (0.0, 0.1, False), (0.9, 0.01, True)]:
-        options = {"momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov, "dampening": 0.0}
+    for momentum, weight_decay, nesterov, dampening in [
+        (0.9, 0.0, False, 0.0),
+        (0.0, 0.1, False, 0.0),
+        (0.9, 0.01, True, 0.0),
+        (0.9, 0.01, False, 0.5),
+        (0.9, 0.0, True, 0.5),
+    ]:
+        options = {"momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov, "dampening": dampening}
         yield (make(), make(), make(), 0.1), options
+    for weight_decay, lr in [(0.0, 0.1), (0.1, np.array(0.125))]:
+        options = {"momentum": 0.0, "weight_decay": weight_decay, "nesterov": False, "dampening": 0.0}
+        yield (make(), make(), None, lr), options
 
 
 def adam_calls(make):
-    for step, weight_decay, decoupled in [(0, 0.0, False), (7, 0.1, True), (7, 0.1, False)]:
+    for step, weight_decay, decoupled, lr in [
+        (0, 0.0, False, 0.1),
+        (7, 0.1, True, 0.1),
+        (7, 0.1, False, 0.1),
+        (2000, 0.1, True, np.array(0.125)),  # which float16 can hold
+    ]:
         options = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": weight_decay, "decoupled": decoupled}
-        yield (make(), make(), make(), abs(make()), 0.1, np.array(step)), options
+        yield (make(), make(), make(), abs(make()), lr, np.array(step)), options
 
 
 def cross_entropy_calls(make):
@@ -63,10 +79,12 @@ def cross_entropy_calls(make):
         x = make()
         if x.ndim == 1:
             x = x.reshape((1, -1) if x.size % rows_of else (-1, x.size if rows_of == 1 else rows_of))
+        x = x.reshape(-1, x.shape[-1])
         rows, classes = x.shape
         target = np.arange(rows) * 5 % classes
         yield (x, target, 1.0), {}
         yield (x.copy(), target, np.linspace(0, 1, rows).astype(x.dtype)), {}
+        yield (x.copy(), target.astype(np.int32) - classes, np.array(0.5, x.dtype)), {}  # counted from the end
 
 
 def quietly(forward, *arrays, **params):
@@ -124,8 +142,146 @@ def attention_grad_calls(make):
         yield (heads_of(make()), q, k, v, p), params
 
 
+def in_rows_of_8(x):
+    """x with two axes at least, and no row so long that its products with others fill the memory."""
+    return x[: x.size // 8 * 8].reshape(-1, 8) if x.ndim == 1 else x
+
+
+def matmul_calls(make):
+    for wide in (False, True):
+        a, b = in_rows_of_8(make()), in_rows_of_8(make())
+        yield (a.swapaxes(-1, -2), b) if wide else (a, b.swapaxes(-1, -2)), {}
+    a, b = in_rows_of_8(make()), in_rows_of_8(make())
+    square = b[..., : b.shape[-1], :] if b.shape[-2] >= b.shape[-1] else b.swapaxes(-1, -2)
+    yield (a, square), {}
+    yield (in_rows_of_8(make()), square.reshape(-1, square.shape[-1])[: a.shape[-1], 0]), {}
+
+
+def linear_calls(make):
+    for few, with_bias in [(False, True), (True, False), (True, True)]:
+        x, w = in_rows_of_8(make()), in_rows_of_8(make())
+        w = w.reshape(-1, w.shape[-1])
+        yield (x[..., :1, :] if few else x, w, make().reshape(-1)[: len(w)] if with_bias else None), {}
+
+
+def embedding_calls(make):
+    table = rows_of(make())
+    table = table.reshape(-1, table.shape[-1])
+    yield (np.arange(24).reshape(4, 6) * 7 % len(table), table), {}
+
+
+def sum_rows_calls(make):
+    for step, kind, turned in [(7, np.int64, False), (1, np.int32, False), (5, np.int64, True)]:
+        g = rows_of(make())
+        g = g.T.copy() if g.flags.c_contiguous and len(g) == 1 else g  # many rows of one number
+        g = g.swapaxes(-1, -2) if turned else g
+        n = g[..., 0].size
+        ids = np.arange(n, dtype=kind).reshape(g.shape[:-1]) * kind(step) % kind(n // 3 + 1)
+        yield (g, ids), {"rows": n // 3 + 2}
+
+
+def getitem_calls(make):
+    for here in [(HERE,), (HERE, slice(None))]:
+        x = rows_of(make())
+        yield (x, (np.arange(3 * len(x)) * 5 % (2 * len(x)) - len(x)).reshape(3, -1)), {"key": here}
+
+
+def put_calls(make):
+    for here in [(HERE,), (HERE, slice(None))]:
+        g = rows_of(make())
+        rows = len(g) // 2 + 1
+        index = (np.arange(len(g)) * 7 % (2 * rows) - rows).astype(np.int32)
+        yield (g, index), {"key": here, "shape": (rows, *g.shape[1:])}
+
+
+def clone_calls(make):
+    yield (make(),), {}
+    yield (make().T,), {}
+
+
+def reshape_calls(make):
+    yield (make().T,), {"shape": (-1,)}
+    yield (make()[..., ::-1],), {"shape": (1, -1, 1)}
+
+
+def join_calls(make):
+    yield (make(), make(), make()), {"axis": 0}
+    yield (make(), make().T.T[..., 1:]), {"axis": -1}
+
+
+def pad_calls(make):
+    x = make()
+    yield (x,), {"widths": ((2, 3),) * x.ndim, "value": -1.5}
+
+
+def reduce_calls(make):
+    for keepdims in (False, True):
+        for axis in (None, -1, 0, 1, (0, -1)):
+            x = make()
+            if axis is None or axis == -1 or x.ndim > 1:
+                yield (x,), {"axis": axis, "keepdims": keepdims}
+        yield (np.stack((make(), make(), make(), make())).reshape(2, 2, -1),), {"axis": 1, "keepdims": keepdims}
+
+
+def extremum_calls(make):
+    for keepdims in (False, True):
+        yield (in_rows_of_8(make()),), {"axis": -1, "keepdims": keepdims}
+    yield from (call for call in reduce_calls(make) if call[0][0].ndim > 1)
+
+
+def sum_to_calls(make):
+    yield (make(),), {"shape": ()}
+    for first in (0, 1):
+        x = rows_of(make())
+        yield (x,), {"shape": x.shape[1:] if first else (*x.shape[:-1], 1)}
+
+
+def extremum_grad_calls(make):
+    for axis in (-1, None, (0, -1)):
+        x = make()
+        if axis != (0, -1) or x.ndim > 2:
+            y = np.asarray(quietly(OPS["amax"].forward, x, axis=axis))
+            yield (np.resize(make(), y.shape), x, y), {"axis": axis}
+    for axis in (-1, 0):  # pairs in rows, pairs in columns
+        x = np.stack((make(), make()), axis=axis)
+        y = quietly(OPS["amax"].forward, x, axis=axis)
+        yield (y.copy(), x, y), {"axis": axis}
+
+
+def windows_of(x, axes, width):
+    """Parameters of windows over the last axes of x, overlapping ones and others."""
+    kernel = (2,) * (axes - 1) + (min(width, x.shape[-1]),)
+    return {"kernel": kernel, "stride": (1,) * (axes - 1) + (2,), "dilation": (1,) * axes}
+
+
+def max_calls(make):
+    for axes, width in [(1, 3), (1, 10**9), (2, 2), (2, 300)]:
+        x = make() if axes == 1 else in_rows_of_8(make())
+        if x.shape[-axes] > 1:
+            yield (x,), windows_of(x, axes, width)
+
+
+def max_grad_calls(make):
+    for (x,), params in max_calls(make):
+        y = quietly(OPS["max_of_windows"].forward, x, **params)
+        yield (make().reshape(-1)[: y.size].reshape(y.shape), x, y), params
+
+
+def overlap_calls(make):
+    w = rows_of(make())
+    places, between = w.shape[-1], (w.shape[0] - 1) * 2
+    for stride in (1, 2):
+        yield (w,), {"size": (between + (places - 1) * stride + 2,), "stride": (stride,), "dilation": (2,)}
+
+
 # SciPy's erf in float32 makes gelu's own forward as wrong as 4.5e-7 for x around -5, the kernel is so by 4.0e-7
+def clip_calls(make):
+    for most, count in [(0.5, 3), (np.array(2.0), 1), (1e9, 2)]:
+        yield (most, *(make() for _ in range(count))), {"norm_type": 2.0}
+
+
 ROWS = {
+    "clip_to_length": Row(clip_calls, ("float16", "float32", "float64"), scale=20.0),
     "gelu": Row(gelu_calls, ("float16", "float32", "float64", "int64"), absolute=6e-7),
     "gelu_slope": Row(gelu_calls, ("float16", "float32", "float64", "int64"), absolute=6e-7),
     "summed_cross_entropy": Row(
@@ -140,9 +296,27 @@ ROWS = {
     ),
     "attention": Row(attention_calls, ("float16", "float32", "float64"), scale=4.0),
     "attention_grad": Row(attention_grad_calls, ("float16", "float32", "float64"), scale=4.0),
+    "matmul": Row(matmul_calls, ("float16", "float32", "float64"), scale=100.0),
+    "linear": Row(linear_calls, ("float16", "float32", "float64"), scale=100.0),
+    "embedding": Row(embedding_calls, ("float16", "float32", "float64")),
+    "sum_rows": Row(sum_rows_calls, ("float16", "float32", "float64"), scale=20.0),
+    "getitem": Row(getitem_calls, ("float16", "float32", "float64")),
+    "put": Row(put_calls, ("float16", "float32", "float64"), scale=20.0),
+    "clone": Row(clone_calls, ("float16", "float32", "float64", "int64")),
+    "reshape": Row(reshape_calls, ("float16", "float32", "float64", "int64")),
+    "join": Row(join_calls, ("float16", "float32", "float64", "int64")),
+    "pad_constant": Row(pad_calls, ("float16", "float32", "float64")),
+    **dict.fromkeys(("sum", "mean"), Row(reduce_calls, ("float16", "float32", "float64"), scale=100.0)),
+    **dict.fromkeys(("amax", "amin"), Row(extremum_calls, ("float16", "float32", "float64"))),
+    "extremum_grad": Row(extremum_grad_calls, ("float16", "float32", "float64")),
+    "sum_to": Row(sum_to_calls, ("float16", "float32", "float64"), scale=100.0),
+    "overlap_add": Row(overlap_calls, ("float16", "float32", "float64"), scale=20.0),
+    "max_of_windows": Row(max_calls, ("float16", "float32", "float64")),
+    "max_of_windows_grad": Row(max_grad_calls, ("float16", "float32", "float64"), scale=20.0),
     "sgd_update": Row(sgd_calls, ("float16", "float32", "float64"), scale=1.0, infinities="not finite"),
     "adam_update": Row(adam_calls, ("float16", "float32", "float64"), scale=1.0, infinities="not finite"),
 }
+ANY_LAYOUT = {"overlap_add", "sum_rows", "extremum_grad"}
 every_kernel = pytest.mark.parametrize(("op", "kernel"), KERNELS.values(), ids=KERNELS)
 
 
@@ -205,7 +379,7 @@ def assert_close(y, true, row):
     largest = abs(true[np.isfinite(true)]).max(initial=row.scale)
     unit = np.finfo(y.dtype).eps if y.dtype.kind == "f" else 0.0
     if row.absolute:
-        np.testing.assert_allclose(y, true, rtol=5 * unit, atol=max(row.absolute, 5 * unit))
+        np.testing.assert_allclose(y, true, rtol=5 * unit, atol=row.absolute * unit / np.finfo(np.float32).eps)
     else:
         np.testing.assert_allclose(y, true, rtol=0, atol=5 * unit * largest)
 
@@ -232,7 +406,8 @@ def smallest(op, kernel):
 
 
 def test_each_announced_op_has_a_kernel_and_each_kernel_a_row_here():
-    assert {name for name, _, _, _ in PENDING} == {op.name for op, _ in KERNELS.values()} == set(ROWS)
+    announced = {name for name, *_ in PENDING} | {name for name, *_ in SHARED}
+    assert announced == {op.name for op, _ in KERNELS.values()} | DIVIDED.keys() == set(ROWS)
 
 
 def test_a_kernel_is_not_imported_for_arrays_that_it_does_not_take():
@@ -337,7 +512,7 @@ def test_a_kernel_takes_no_dtype_that_it_was_not_made_for(op, kernel):
     assert applies(op, kernel, normals(size))
     assert not applies(op, kernel, normals(size, "float16"))
     assert not applies(op, kernel, normals(size, ">f4"))
-    assert not applies(op, kernel, normals(2 * size, layout=lambda x: x[::2]))
+    assert op.name in ANY_LAYOUT or not applies(op, kernel, normals(2 * size, layout=lambda x: x[::2]))
     if op.name.endswith("_update"):
         mixed = iter([np.zeros(size, np.float32), np.zeros(size, np.float64)])
         assert not applies(op, kernel, lambda: next(mixed, np.zeros(size, np.float32)))
@@ -368,6 +543,34 @@ def test_gradients_through_a_kernel_are_those_of_the_op():
         gradients.append(leaf.grad.array)
     assert not np.array_equal(*gradients)  # two ways of computing them
     np.testing.assert_allclose(*gradients, rtol=1e-6, atol=1e-6)
+
+
+# x times the normal distribution's chance below x, computed with 60 digits
+GELU = {
+    -36.5: -2.0238248852723182e-290,
+    -30.25: -7.891136864367313e-200,
+    -20.7: -3.5849333895708573e-94,
+    -10.3: -3.628757031294205e-24,
+    -5.1: -8.661163776452767e-07,
+    -2.6: -0.012119088861668749,
+    -1.4: -0.11305932292727948,
+    -0.3: -0.1146265733433142,
+    0.3: 0.1853734266566858,
+    1.4: 1.2869406770727205,
+    5.1: 5.099999133883622,
+}
+
+
+def assert_gelu_is_right(run):
+    x = np.array([*GELU])
+    np.testing.assert_allclose(run(np.resize(x, 5000))[: x.size], [*GELU.values()], rtol=2e-15)
+
+
+def test_gelu_of_float64_keeps_its_digits_where_the_chance_is_small():
+    # SciPy's ndtr, which keeps them too, is off by 1.6e-13 at -30; 1 + erf, as the op itself has it, has lost them
+    assert_gelu_is_right(lambda x: OPS["gelu"](x, approximate="none"))
+    with pytest.raises(AssertionError):
+        assert_gelu_is_right(lambda x: OPS["gelu"].forward(np, x, approximate="none"))
 
 
 # --- choosing ------------------------------------------------------------------------------------------------------
@@ -464,12 +667,20 @@ def loops():
     modules = {kernel.run.__module__ for _, kernel in KERNELS.values()}
     for module in sorted(modules):
         for name, value in vars(importlib.import_module(module)).items():
-            if isinstance(value, Dispatcher) and value.py_func.__module__ == module:
+            own = isinstance(value, Dispatcher) and value.py_func.__module__ == module
+            if own and name not in OF_ONE_ITEM and value.targetoptions["inline"] != "always":
                 yield pytest.param(value, id=f"{module.rpartition('.')[2]}.{name}")
 
 
-# What is called by other loops only, and has met no types when these come from the cache on disk.
-NESTED = {"_weights": "void(float32[:,::1], int64, int64, float32, boolean)"}
+# What other loops or recorded steps call, and has met no types when these come from the cache on disk.
+NESTED = {
+    "sgd_stretch": "void(float32[::1], float32[::1], float64[::1], float64[::1], int64, int64)",
+    "_weights": "void(float32[:,::1], int64, int64, float32, int64)",
+    "_add_four": "void(float32[:,::1], float32[:,::1], float64[::1], float64[::1])",
+    "_add_one": "void(float32[::1], float32[::1], float64[::1], float64[::1])",
+    "extremum_of": "float64(float32[::1], float32)",
+}
+OF_ONE_ITEM = {"advance", "add_losses", "taken_rows"}  # nothing to be gained, or only a copy
 
 
 def assembly(loop, options, signature):
@@ -482,9 +693,9 @@ def assembly(loop, options, signature):
 
 
 def packed(text):
-    """Whether there are multiplications of 4 to 16 numbers at once, and no calls of C functions on single ones."""
-    multiplies = re.search(r"\bv(mul|fn?m(add|sub)\d+)p[sd]\b.*%[yz]mm", text)
-    return bool(multiplies) and not re.search(r"\b(expf?|erff?|tanhf?)\b", text)
+    """Whether 4 to 16 numbers are computed with at once, and no C function is called on single ones."""
+    several = re.search(r"\bv(add|mul|max|cmp\w*|fn?m(add|sub)\d+)p[sd]\b.*%[yz]mm", text)
+    return bool(several) and not re.search(r"\b(expf?|erff?|tanhf?)\b", text)
 
 
 def has_avx():
@@ -522,9 +733,9 @@ def test_a_loop_that_is_not_vectorised_is_seen(vectors):
 
 
 def test_the_error_model_that_vector_py_warns_of_is_seen(vectors):
-    loop = importlib.import_module("tinygrad_ft.kernels.cpu.gelu")._gelu
+    loop = importlib.import_module("tinygrad_ft.kernels.cpu.gelu").gelu_stretch
     options = {**loop.targetoptions, "error_model": "python"}  # a division may raise then, which is a branch
-    assert not packed(assembly(loop.py_func, options, "void(float32[::1], float32[::1])"))
+    assert not packed(assembly(loop.py_func, options, "void(float32[::1], float32[::1], int64, int64)"))
 
 
 # --- what a review found -------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 Replaces: ops.attention.attention and attention_grad. A causal block of rows multiplies only the columns that it may
 see, so half of the work of long sequences falls away; q, k and v are read where they lie, with their heads side by
 side, so that nothing is transposed; and the answers lie as q does, so that joining the heads again copies nothing.
+Where a causal row sees only finite numbers, a recorded step answers it even if what comes a block later is not finite;
+the op, and so the eager kernel, makes NaN of it, because its zeros multiply all columns.
 Applies: float32 or float64 of 3 or 4 axes whose rows are contiguous, without a mask, where NumPy brings OpenBLAS.
 """
 
@@ -12,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ft.dispatch import Share
 from tinygrad_ft.kernels.cpu.blas import PLAIN, TRANSPOSED, address, product
+from tinygrad_ft.kernels.cpu.eager import done
 from tinygrad_ft.kernels.cpu.vector import compiled, exp_below, largest, product_sum, total
 from tinygrad_ft.ops.attention import attention, attention_grad
 
@@ -20,18 +24,21 @@ BLOCK = 64  # rows whose scores stay in the cache of the first or second level
 
 
 @compiled
-def _weights(rows: Any, width: int, first: int, scale: Any, causal: bool) -> None:
+def _weights(rows: Any, width: int, first: int, scale: Any, causal: int) -> None:
     """Scores become softmax(scale row), 0 beyond `width`; where causal, row i sees the columns up to first + i."""
+    none, infinity = rows.dtype.type(0), rows.dtype.type(np.inf)
     for i in range(rows.shape[0]):
         row, beyond = rows[i][:width], rows[i][width:]  # of a whole row, so that the compiler knows it is contiguous
         if causal:  # a loop of full width with a comparison vectorises, one up to the diagonal does not
             seen = np.int32(first + i)
             for j in range(row.size):
-                row[j] = row[j] if np.int32(j) <= seen else -np.inf
+                row[j] += none if np.int32(j) <= seen else -infinity  # as the op does: what is NaN stays so
         m = largest(row)
+        shift = m if m > -infinity else none
         for j in range(row.size):
-            row[j] = exp_below((row[j] - m) * scale)
-        share = rows.dtype.type(1.0 / total(row))
+            row[j] = exp_below((row[j] - shift) * scale)
+        s = total(row)  # 0 where a row may look nowhere; NaN beside an infinite score, whose share alone is NaN
+        share = none if s == 0.0 or m == infinity else rows.dtype.type(1.0 / s)
         for j in range(row.size):
             row[j] *= share
         for j in range(beyond.size):
@@ -40,7 +47,7 @@ def _weights(rows: Any, width: int, first: int, scale: Any, causal: bool) -> Non
 
 @compiled
 def attention_heads(
-    gemm: Any, q: Any, k: Any, v: Any, p: Any, y: Any, scale: Any, causal: bool, start: int, end: int
+    gemm: Any, q: Any, k: Any, v: Any, p: Any, y: Any, scale: Any, causal: int, start: int, end: int
 ) -> None:
     """p and y for the heads start to end, counted through the batch."""
     one, zero = q.dtype.type(1), q.dtype.type(0)
@@ -59,12 +66,13 @@ def attention_heads(
 
 @compiled
 def attention_grad_heads(
-    gemm: Any, g: Any, q: Any, k: Any, v: Any, p: Any, gq: Any, gk: Any, gv: Any, work: Any, scale: Any, causal: bool,
+    gemm: Any, g: Any, q: Any, k: Any, v: Any, p: Any, gq: Any, gk: Any, gv: Any, scale: Any, causal: int,
     start: int, end: int,
 ) -> None:  # fmt: skip
-    """gq, gk and gv for the heads start to end; `work` has room for a block of rows of p."""
+    """gq, gk and gv for the heads start to end."""
     one, zero = q.dtype.type(1), q.dtype.type(0)
     heads, n, m = q.shape[1], q.shape[2], k.shape[2]
+    work = np.empty((min(BLOCK, n), m), q.dtype)
     for head in range(start, end):
         b, h = head // heads, head % heads
         blocks = (n + BLOCK - 1) // BLOCK
@@ -130,15 +138,32 @@ def _laid_out_as(a: Any, width: int) -> Any:
     return np.empty([*(shape[i] for i in order), width], a.dtype).transpose(*back, a.ndim - 1)
 
 
+def _of_heads(heads: Any, arrays: tuple[Any, ...], q: Any, causal: bool, scale: float) -> list[Share]:
+    items = q.shape[0] if q.ndim == 3 else q.shape[0] * q.shape[1]
+    return [Share(heads, items, (address(q.dtype), *map(_four, arrays), q.dtype.type(scale), int(causal)))]
+
+
+@attention.shares("cpu", when=_applies)
+def attention_shares(y: Any, q: Any, k: Any, v: Any, mask: Any, *, causal: bool, scale: float) -> list[Share]:
+    """Heads, counted through the batch."""
+    y, p = y
+    return _of_heads(attention_heads, (q, k, v, p, y), q, causal, scale)
+
+
+@attention_grad.shares("cpu", when=_grad_applies)
+def attention_grad_shares(y: Any, g: Any, q: Any, k: Any, v: Any, p: Any, *, causal: bool, scale: float) -> list[Share]:
+    """Heads, counted through the batch."""
+    return _of_heads(attention_grad_heads, (g, q, k, v, p, *y), q, causal, scale)
+
+
 @attention.kernel("cpu", when=_applies)
 def attention_by_head(xp: Any, q: Any, k: Any, v: Any, mask: Any, *, causal: bool, scale: float) -> tuple[Any, Any]:
     """A head at a time."""
-    p, y = np.empty((*q.shape[:-1], k.shape[-2]), q.dtype), _laid_out_as(q, v.shape[-1])
-    four = [_four(a) for a in (q, k, v, p, y)]
-    attention_heads(address(q.dtype), *four, q.dtype.type(scale), causal, 0, p[..., 0, 0].size)
-    if not _finite(y):  # where causal, what is not finite would not reach as far as the zeros of p let it
+    y = _laid_out_as(q, v.shape[-1]), np.empty((*q.shape[:-1], k.shape[-2]), q.dtype)
+    done(y, attention_shares, q, k, v, mask, causal=causal, scale=scale)
+    if not _finite(y[0]):
         return attention.forward(xp, q, k, v, mask, causal=causal, scale=scale)  # type: ignore[no-any-return]
-    return y, p
+    return y
 
 
 @attention_grad.kernel("cpu", when=_grad_applies)
@@ -146,10 +171,8 @@ def attention_grad_by_head(
     xp: Any, g: Any, q: Any, k: Any, v: Any, p: Any, *, causal: bool, scale: float
 ) -> tuple[Any, Any, Any]:
     """A head at a time."""
-    gq, gk, gv = (_laid_out_as(a, a.shape[-1]) for a in (q, k, v))
-    four = [_four(a) for a in (g, q, k, v, p, gq, gk, gv)]
-    work = np.empty((BLOCK, k.shape[-2]), q.dtype)
-    attention_grad_heads(address(q.dtype), *four, work, q.dtype.type(scale), causal, 0, p[..., 0, 0].size)
-    if not _finite(gq, gk, gv):
+    y = _laid_out_as(q, q.shape[-1]), _laid_out_as(k, k.shape[-1]), _laid_out_as(v, v.shape[-1])
+    done(y, attention_grad_shares, g, q, k, v, p, causal=causal, scale=scale)
+    if not _finite(*y):
         return attention_grad.f(g, q, k, v, p, causal=causal, scale=scale)  # type: ignore[no-any-return]
-    return gq, gk, gv
+    return y

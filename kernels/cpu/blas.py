@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,49 @@ def address(dtype: Any) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0 if function else 0
 
 
+@cache
+def rows_at_once() -> int:
+    """A number of rows such that a product cut at its multiples has the same bits as the whole.
+
+    It is what OpenBLAS's kernel for this processor takes at a time; where that was not tried, a multiple of all known.
+    """
+    name = getattr(_library(), "scipy_openblas_get_corename64_", None)
+    if name is None:
+        return 48
+    name.restype = ctypes.c_char_p
+    return {b"Haswell": 12, b"Zen": 12, b"SkylakeX": 16}.get(name(), 48)
+
+
+class single_threaded:  # a function to its users, a class because it is entered thousands of times
+    """As long as this lasts, each matrix product runs on the one thread that asks for it. It holds for all threads."""
+
+    _lock = Lock()
+    _inside = 0  # how many are, in all threads
+    _before = 0
+
+    def __enter__(self) -> None:
+        get, put = _thread_count()
+        with self._lock:
+            if not single_threaded._inside:
+                single_threaded._before = get()
+                put(1)
+            single_threaded._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            single_threaded._inside -= 1
+            if not single_threaded._inside:
+                _thread_count()[1](single_threaded._before)
+
+
+@cache
+def _thread_count() -> tuple[Any, Any]:
+    """What says how many threads OpenBLAS uses, and what sets it; with another BLAS, nothing."""
+    library = _library()
+    get, put = (getattr(library, f"scipy_openblas_{verb}_num_threads64_", None) for verb in ("get", "set"))
+    return (get, put) if get and put else (int, int)
+
+
 def _gemm(
     context: Any, function: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any, a: Any, lda: Any, b: Any,
     ldb: Any, beta: Any, c: Any, ldc: Any,
@@ -49,25 +93,25 @@ def _gemm(
         i32, i64 = ir.IntType(32), ir.IntType(64)
         number, pointer = args[6].type, ir.IntType(8).as_pointer()
         kinds = [i32, i32, i32, i64, i64, i64, number, pointer, i64, pointer, i64, number, pointer, i64]
-        gemm = builder.inttoptr(args[0], ir.FunctionType(ir.VoidType(), kinds).as_pointer())
+        callee = builder.inttoptr(args[0], ir.FunctionType(ir.VoidType(), kinds).as_pointer())
         values = [
             builder.inttoptr(v, pointer) if kind == pointer else v for v, kind in zip(args[1:], kinds[1:], strict=True)
         ]
-        builder.call(gemm, [ir.Constant(i32, ROWS_FIRST), *values])
+        builder.call(callee, [ir.Constant(i32, ROWS_FIRST), *values])
         return context.get_dummy_value()
 
     return signature, generate
 
 
-_call: Any = intrinsic(_gemm)
+gemm: Any = intrinsic(_gemm)
 
 
 @compiled
-def product(gemm: Any, ta: Any, tb: Any, alpha: Any, a: Any, b: Any, beta: Any, c: Any) -> None:
+def product(function: Any, ta: Any, tb: Any, alpha: Any, a: Any, b: Any, beta: Any, c: Any) -> None:
     """c = alpha op(a) op(b) + beta c for matrices whose rows are contiguous; op transposes where told."""
     k = a.shape[1] if ta == PLAIN else a.shape[0]
     itemsize = c.itemsize
-    _call(
-        gemm, np.int32(ta), np.int32(tb), c.shape[0], c.shape[1], k, alpha, a.ctypes.data, a.strides[0] // itemsize,
+    gemm(
+        function, np.int32(ta), np.int32(tb), c.shape[0], c.shape[1], k, alpha, a.ctypes.data, a.strides[0] // itemsize,
         b.ctypes.data, b.strides[0] // itemsize, beta, c.ctypes.data, c.strides[0] // itemsize,
     )  # fmt: skip

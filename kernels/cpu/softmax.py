@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ft.dispatch import Share
+from tinygrad_ft.kernels.cpu.eager import done
 from tinygrad_ft.kernels.cpu.vector import alike, compiled, exp_below, largest, product_sum, total
 from tinygrad_ft.ops.reduce import log_softmax, softmax, softmax_grad
 
@@ -57,26 +59,46 @@ def _applies(*arrays: Any, axis: int) -> bool:
     return alike(*arrays) and x.ndim > 0 and axis in (-1, x.ndim - 1) and x.size > 0
 
 
-def _of_rows(rows: Any, *arrays: Any) -> Any:
-    y = np.empty_like(arrays[0])
+def _of_rows(rows: Any, y: Any, *arrays: Any) -> list[Share]:
     n = y.size // y.shape[-1]
-    rows(*(a.reshape(n, -1) for a in (*arrays, y)), 0, n)
-    return y
+    return [Share(rows, n, tuple(a.reshape(n, -1) for a in (*arrays, y)))]
+
+
+@softmax.shares("cpu", when=_applies)
+def softmax_shares(y: Any, x: Any, *, axis: int) -> list[Share]:
+    """Rows."""
+    return _of_rows(softmax_rows, y, x)
+
+
+@log_softmax.shares("cpu", when=_applies)
+def log_softmax_shares(y: Any, x: Any, *, axis: int) -> list[Share]:
+    """Rows."""
+    return _of_rows(log_softmax_rows, y, x)
+
+
+def _grad_applies(g: Any, p: Any, *, axis: int) -> bool:
+    return _applies(g, p, axis=axis) and bool(g.shape == p.shape)
+
+
+@softmax_grad.shares("cpu", when=_grad_applies)
+def softmax_grad_shares(y: Any, g: Any, p: Any, *, axis: int) -> list[Share]:
+    """Rows."""
+    return _of_rows(softmax_grad_rows, y, g, p)
 
 
 @softmax.kernel("cpu", when=_applies)
 def softmax_by_row(xp: Any, x: Any, *, axis: int) -> Any:
     """A row at a time."""
-    return _of_rows(softmax_rows, x)
+    return done(np.empty_like(x), softmax_shares, x, axis=axis)
 
 
 @log_softmax.kernel("cpu", when=_applies)
 def log_softmax_by_row(xp: Any, x: Any, *, axis: int) -> Any:
     """A row at a time."""
-    return _of_rows(log_softmax_rows, x)
+    return done(np.empty_like(x), log_softmax_shares, x, axis=axis)
 
 
-@softmax_grad.kernel("cpu", when=lambda g, p, *, axis: _applies(g, p, axis=axis) and g.shape == p.shape)
+@softmax_grad.kernel("cpu", when=_grad_applies)
 def softmax_grad_by_row(xp: Any, g: Any, p: Any, *, axis: int) -> Any:
     """A row at a time."""
-    return _of_rows(softmax_grad_rows, g, p)
+    return done(np.empty_like(p), softmax_grad_shares, g, p, axis=axis)
