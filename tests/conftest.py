@@ -29,6 +29,15 @@ def pytest_runtest_setup(item):
             pytest.skip(f"{module} is not installed: the tests marked {marker} need it")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_compiled_rows(tmp_path_factory):
+    """One folder a session, shared by pytest's processes, and never the user's own."""
+    if "TINYGRAD_FT_CACHE" not in os.environ:
+        base = tmp_path_factory.getbasetemp()
+        folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled"
+        os.environ["TINYGRAD_FT_CACHE"] = str(folder)
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

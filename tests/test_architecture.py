@@ -12,14 +12,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # device <- dispatch <- engine <- chain_rule <- ops <- {nn, optim} <- models <- train <- cli; beside ops stands what
 # users hold. A room may import itself and what its row lists.
-ENGINE = {"device", "dispatch", "engine", "chain_rule"}
+ENGINE = {"device", "dispatch", "arguments", "engine", "notice", "chain_rule"}
 CALCULUS = ENGINE | {"ops", "operations", "numpy_protocol", "gradients", "tensor", "creation", "func"}
 NETWORKS = CALCULUS | {"nn", "optim", "models", "storage"}
 MAY_IMPORT = {
     "device": set(),
     "memory": set(),
+    "threads": set(),
     "dispatch": {"device"},
-    "engine": {"device", "dispatch"},
+    "arguments": set(),
+    "engine": {"device", "dispatch", "arguments"},
+    "notice": {"engine"},
     "chain_rule": {"device", "engine"},
     "gradients": ENGINE,
     "watch": {"engine"},
@@ -41,11 +44,19 @@ MAY_IMPORT = {
     "optim": CALCULUS | {"memory"},
     "models": CALCULUS | {"nn", "optim"},
     "data": set(),
-    "train": NETWORKS | {"data"},
-    "cli": NETWORKS | {"data", "train", "gradcheck", "testing", "tinygrad_ft"},
-    "kernels": {"device", "engine", "ops"},  # and no row lists kernels: one loader imports them, by name
+    "train": NETWORKS | {"data", "jit"},
+    "jit": ENGINE | {"watch", "storage", "threads"},
+    "cli": NETWORKS | {"data", "train", "jit", "gradcheck", "testing", "tinygrad_ft"},
+    "kernels": {
+        "device",
+        "dispatch",
+        "engine",
+        "chain_rule",
+        "ops",
+        "threads",
+    },  # and no row lists kernels: one loader imports them, by name
     "kernel_choice": {"ops"},
-    "tinygrad_ft": NETWORKS | {"autograd", "linalg", "kernel_choice"},  # the public face, __init__.py
+    "tinygrad_ft": NETWORKS | {"autograd", "linalg", "kernel_choice", "jit"},  # the public face, __init__.py
     "__main__": {"cli"},
 }
 

@@ -29,6 +29,7 @@ from tinygrad_ft.creation import (
 )
 from tinygrad_ft.device import device
 from tinygrad_ft.engine import elementwise, op
+from tinygrad_ft.jit import jit
 from tinygrad_ft.kernel_choice import use_kernels
 from tinygrad_ft.ops import *  # noqa: F403 (every public op, as ops.__all__ lists them)
 from tinygrad_ft.storage import load, save
@@ -52,6 +53,7 @@ __all__ = [
     "full",
     "func",
     "int64",
+    "jit",
     "linalg",
     "load",
     "nn",

@@ -1,0 +1,117 @@
+"""A program: a recorded step, and what has to be looked after at each replay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_ft.jit.assembly import Assembly
+from tinygrad_ft.jit.crew import Pace, single_threaded_blas, walk
+from tinygrad_ft.jit.guards import Options
+from tinygrad_ft.jit.leaves import Gradients
+from tinygrad_ft.jit.record import Recorder
+from tinygrad_ft.jit.roots import HELD, Ref
+from tinygrad_ft.threads import usable_threads
+
+_AS_IT_IS = nullcontext()
+WORTH_COPYING = 1 << 14  # bytes: a smaller argument is copied, a larger one read where it lies
+WORTH_THREADS = 2e6  # bytes moved, or 20 times as many operations: less is done before a second thread is awake
+
+
+class Held(NamedTuple):
+    """A Tensor from outside that a program uses: the array that it had last, which root that is, and its node."""
+
+    tensor: Any
+    array: Any
+    root: int
+    node: Any
+
+
+class Changed(Exception):
+    """The program does not hold for this call, though its arguments fit: the step has to be recorded again."""
+
+
+class Program:
+    """Replays a record. `results` are the arrays that it answers."""
+
+    def __init__(self, record: Recorder, results: Sequence[Ref], threads: int | None = None):
+        found = [(leaf, ref) for leaf, ref in record.left if id(leaf.node) in record.leaves]
+        self.assembly = Assembly(record, [*results, *(ref for _, ref in found if ref is not None)])
+        self.gradients = Gradients(self.assembly, found)
+        self.options = Options(record.used)
+        self.results = list(results)
+        self.pace = Pace(threads or (usable_threads() if self.assembly.work > WORTH_THREADS else 1))
+        self.held = [
+            Held(root.owner, root.owner.array, i, root.owner.node)
+            for i, root in enumerate(record.roots)
+            if root.kind is HELD and root.owner is not None and _shows(root.owner, root.array)
+        ]
+        self._events = [(None if i < 0 else record.roots[i].array, do) for i, do in record.events]
+
+    def applies(self) -> bool:
+        """Whether modules, optimisers and leaves are as they were when the step was recorded."""
+        for t, a, _, node in self.held:
+            if t.node is not node or (t.array is not a and not self._follow(t)):
+                return False
+        return self.options.hold() and self.gradients.hold()
+
+    def _follow(self, t: Any) -> bool:
+        """Use the array that a Tensor was given in the place of its old one, if it can stand there."""
+        i, (_, _, root, _) = next((i, held) for i, held in enumerate(self.held) if held.tensor is t)
+        a = t.array
+        alone = a.base is None and a.flags.c_contiguous and not any(a is other.array for other in self.held)
+        if not alone or a.dtype != self.held[i].array.dtype or a.shape != self.held[i].array.shape:
+            return False
+        if a.nbytes != self.assembly.memory[root].size:
+            return False
+        self.held[i] = Held(t, a, root, t.node)
+        self.assembly.exchange(root, a.reshape(-1).view(np.uint8))
+        return True
+
+    def __call__(self, arguments: Sequence[Any]) -> list[Any]:
+        """One replay; answers arrays of the caller's own.
+
+        Raises:
+            Changed: if a check of the contents of an argument fails; nothing has been written then.
+        """
+        table = self.assembly
+        large = []
+        for i, given in enumerate(arguments):
+            a = np.ascontiguousarray(given)
+            if a.nbytes >= WORTH_COPYING:
+                table.exchange(i, a.reshape(-1).view(np.uint8))
+                large.append(i)
+            elif a.nbytes:
+                table.memory[i][...] = a.reshape(-1).view(np.uint8)
+        for check, inputs in table.checks:
+            try:
+                check(*[table.view(x) if isinstance(x, Ref) else x for x in inputs])
+            except (IndexError, ValueError) as error:
+                raise Changed from error
+        self.gradients.prepare()
+        for array, do in self._events:
+            made = do()
+            if array is not None:
+                array[...] = made
+        threads = self.pace.next()
+        with single_threaded_blas() if table.work > WORTH_THREADS else _AS_IT_IS:
+            started = perf_counter()
+            walk(table.functions, table.blocks, table.python, threads)
+            self.pace.note(threads, perf_counter() - started)
+        answers = [table.view(ref).copy() for ref in self.results]
+        for i in large:  # they are the caller's: let go of them
+            if not table.in_python(i):
+                table.memory[i] = None
+        self.gradients.leave()
+        return answers
+
+
+def _shows(t: Any, base: Any) -> bool:
+    a = t.array
+    while a is not base and type(a) is np.ndarray:
+        a = a.base
+    return a is base
