@@ -30,7 +30,7 @@ lint: .venv/dev.stamp  ## check style, format and types
 	$(BIN)/mypy
 
 bench: .venv/reference.stamp  ## run every benchmark, beside PyTorch
-	@set -e; for file in $(filter-out benchmarks/common.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py); done
+	$(BIN)/tinygrad-ft bench
 
 reference: .venv/reference.stamp  ## install PyTorch, which some tests and benchmarks compare with
 

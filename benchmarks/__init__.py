@@ -1,0 +1,1 @@
+"""One question a file, each asked of the same work done by several contenders: `tinygrad-ft bench NAME`."""
