@@ -29,13 +29,25 @@ def image_of(path):
     return imread(path)
 
 
-def train(out, text=TEXT, *, seed=0, evaluations=2, **options):
+def train(out, text=TEXT, *, seed=0, evaluations=2, jitted=True, **options):
     recipe = language.replace(MINUTE, **options)
-    return train_transformer(text, recipe=recipe, seed=seed, out=out, source="a test", evaluations=evaluations)
+    return train_transformer(
+        text, recipe=recipe, seed=seed, out=out, source="a test", evaluations=evaluations, jitted=jitted
+    )
 
 
 def without_speed(path):
     return [{k: v for k, v in record.items() if not k.endswith("per_second")} for record in read_metrics(path)]
+
+
+def test_a_recorded_training_is_the_training_without_recording(tmp_path):
+    for jitted in (True, False):
+        train(tmp_path / str(jitted), jitted=jitted, steps=30)
+    recorded, eager = (
+        [[r["train_loss"], r.get("val_loss", 0.0)] for r in read_metrics(tmp_path / str(jitted) / "metrics.jsonl")]
+        for jitted in (True, False)
+    )
+    assert recorded == [pytest.approx(losses, rel=1e-5) for losses in eager]
 
 
 # --- the loop --------------------------------------------------------------------------------------------------------
@@ -82,6 +94,7 @@ def one_weight(steps=7, *, loss_of=None, lr=0.5, evaluate=None, every=3, batches
             evaluate_every=every,
             journal=diary,
             max_norm=max_norm,
+            jitted=False,  # the loss notes what happens in each step, where a recorded one is not asked
         )
     except Diverged as caught:
         error = caught
@@ -479,7 +492,7 @@ def test_a_run_that_diverges_keeps_the_last_good_weights(tmp_path, monkeypatch):
 
     monkeypatch.setattr(language, "loss_of", sometimes_nan)
     with pytest.raises(Diverged, match="the loss became nan at step 9"):
-        train(tmp_path)
+        train(tmp_path, jitted=False)  # the loss counts its calls, which a recorded step would not
     assert [r["step"] for r in read_metrics(tmp_path / "metrics.jsonl")] == list(range(1, 9))
     assert [r["val_loss"] for r in read_metrics(tmp_path / "metrics.jsonl") if "val_loss" in r]
     model, _ = load_model(tmp_path)  # of step 6

@@ -71,6 +71,9 @@ def _add_mlp(kinds: Any) -> None:
 def _add_seed_and_out(command: argparse.ArgumentParser, out: str) -> None:
     command.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="starts all randomness (default 0)")
     command.add_argument(
+        "--eager", action="store_true", help="run op by op (default: the step is recorded and replayed)"
+    )
+    command.add_argument(
         "--out", type=Path, default=Path(out), metavar="DIR", help=f"folder for the results (default {out})"
     )
 
@@ -113,7 +116,9 @@ def _train_transformer(arguments: argparse.Namespace) -> int:
     recipe = replace(recipe, steps=arguments.steps or recipe.steps)
     print(f"training on {source}: {len(text):,} characters, {len(set(text))} different")
     print(f"preset {arguments.preset}, {recipe.steps} steps, seed {arguments.seed}")
-    last = train_transformer(text, recipe=recipe, seed=arguments.seed, out=arguments.out, source=source)
+    last = train_transformer(
+        text, recipe=recipe, seed=arguments.seed, out=arguments.out, source=source, jitted=not arguments.eager
+    )
     print(f"validation loss {last['val_loss']:.4f} nats a character after {last['step']} steps")
     print(f"results in {arguments.out}: loss.png, sample.txt, metrics.jsonl, config.json, model.safetensors")
     print(f"next: tinygrad-ft sample --model {arguments.out}")
@@ -123,7 +128,9 @@ def _train_transformer(arguments: argparse.Namespace) -> int:
 def _train_mlp(arguments: argparse.Namespace) -> int:
     from tinygrad_ft.train.classify import train_mlp
 
-    last = train_mlp(arguments.data, steps=arguments.steps, seed=arguments.seed, out=arguments.out)
+    last = train_mlp(
+        arguments.data, steps=arguments.steps, seed=arguments.seed, out=arguments.out, jitted=not arguments.eager
+    )
     print(f"held-out accuracy {last['val_accuracy']:.2%}, loss {last['val_loss']:.4f} nats after {last['step']} steps")
     print(f"results in {arguments.out}: loss.png, sample.txt, metrics.jsonl, config.json, model.safetensors")
     return 0

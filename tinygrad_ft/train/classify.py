@@ -48,7 +48,7 @@ RECIPES = {
 }
 
 
-def train_mlp(name: str, *, steps: int | None, seed: int, out: Path) -> Record:
+def train_mlp(name: str, *, steps: int | None, seed: int, out: Path, jitted: bool = True) -> Record:
     """Train on four fifths of a data set, hold out the rest, and leave everything in the folder `out`.
 
     Returns:
@@ -103,12 +103,13 @@ def train_mlp(name: str, *, steps: int | None, seed: int, out: Path) -> Record:
             evaluate=evaluate,
             evaluate_every=max(1, steps // 5),
             journal=run,
+            jitted=jitted,
         )
     return run.last
 
 
 def _loss_of(model: nn.Module, x: Any, y: Any) -> Any:
-    return ops.cross_entropy(model(Tensor(x)), tensor(y))
+    return ops.cross_entropy(model(x), y)
 
 
 def _endless(x: Any, y: Any, batch_size: int, rng: np.random.Generator) -> Iterator[Table]:

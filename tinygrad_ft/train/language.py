@@ -44,12 +44,15 @@ class Recipe:
 RECIPES = {"nano": Recipe(), "tiny": Recipe(context=32, layers=2, heads=2, width=64, batch_size=16, steps=1000)}
 
 
-def train_transformer(text: str, *, recipe: Recipe, seed: int, out: Path, source: str, evaluations: int = 8) -> Record:
+def train_transformer(
+    text: str, *, recipe: Recipe, seed: int, out: Path, source: str, evaluations: int = 8, jitted: bool = True
+) -> Record:
     """Train on the first nine tenths of a text, evaluate on the last, and leave everything in the folder `out`.
 
     Args:
         source: what the text is, for the records.
         evaluations: how often on the way the model is evaluated and shows a sample.
+        jitted: see `fit`.
 
     Returns:
         The last record, its val_loss over all of the validation part, in nats a character.
@@ -112,6 +115,7 @@ def train_transformer(text: str, *, recipe: Recipe, seed: int, out: Path, source
             evaluate_every=max(1, recipe.steps // evaluations),
             journal=run,
             max_norm=recipe.max_norm,
+            jitted=jitted,
         )
     return run.last
 
