@@ -259,3 +259,50 @@ def test_a_constant_that_numpy_makes_of_an_array_in_the_step_is_noticed(first, c
             yield step(numbers(3, seed=20 + i))
 
     never_silently_wrong(story)
+
+
+def test_a_float_among_the_arguments_stays_one_through_arithmetic_with_numbers():
+    def story(jit):
+        step = jit(lambda x, f: x * ((1 - f) / 2))
+        for i, f in enumerate((0.5, 0.5, 0.5, 0.9)):
+            yield step(numbers(3, seed=i), f)
+
+    same_as_eager(story)
+
+
+steps_taken = 0  # what a loop may call its counter, while the step calls a method of that name
+
+
+def test_a_global_that_only_has_the_name_of_a_method_may_change():
+    global steps_taken
+    counter = types.SimpleNamespace(steps_taken=lambda x: x * 2)
+    step = tg.jit(lambda x: counter.steps_taken(x))
+    for steps_taken in range(5):  # noqa: B007
+        step(numbers(3))
+
+
+def test_a_tensor_that_another_takes_the_place_of_is_noticed():
+    def story(jit):
+        w = numbers(3)
+        step = jit(lambda x: x * w)
+        yield from calls(step)
+        w = numbers(3, seed=9)
+        yield step(numbers(3))
+
+    refused(story, "w is another Tensor than when the step was recorded")
+
+
+def test_elements_that_are_not_there_are_not_taken_in_a_replay_either():
+    table = tg.Tensor(np.ones((4, 3), np.float32))
+    step = tg.jit(lambda ids: table[ids])
+    for _ in range(3):
+        step(tg.tensor([0, 3]))
+    with pytest.raises(IndexError, match="out of bounds"):
+        step(tg.tensor([0, 4]))
+    assert step(tg.tensor([-1, 3])).shape == (2, 3)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5])
+def test_a_number_of_threads_is_at_least_1(threads):
+    with pytest.raises(ValueError, match="at least 1"):
+        tg.jit(lambda x: x, threads=threads)

@@ -22,7 +22,7 @@ class Kernel(NamedTuple):
 class Share(NamedTuple):
     """Work that threads can share out: `loop(*arguments, start, end)` does the items from start to end, of so many.
 
-    The loop is a compiled function that needs no lock of Python's; arguments are arrays, NumPy numbers and integers.
+    The loop is a compiled function that needs no lock of Python's; arguments are arrays, floats and integers.
     """
 
     loop: Any

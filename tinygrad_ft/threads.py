@@ -28,18 +28,22 @@ def usable_threads() -> int:
 
 
 class Worker:
-    """One thread, which does the job that it is given whenever it is told to go. Jobs must not raise."""
+    """One thread, which does the job that it is given whenever it is told to go, and keeps what the job raises."""
 
     def __init__(self) -> None:
         self.go, self.done = threading.Lock(), threading.Lock()
         self.go.acquire()
         self.job: Job = int
+        self.error: BaseException | None = None
         threading.Thread(target=self._work, daemon=True, name="tinygrad_ft").start()
 
     def _work(self) -> None:
         while True:
             self.go.acquire()
-            self.job()
+            try:
+                self.job()
+            except BaseException as error:
+                self.error = error
             self.done.release()
 
 
@@ -72,7 +76,10 @@ class Pool:
                 for worker in workers:
                     worker.done.acquire()
                     worker.job = int  # lets go of arrays
+                    error, worker.error = worker.error, None
                     worker.done.release()
+                    if error is not None:
+                        raise error
         finally:
             self.lock.release()
         return True

@@ -86,7 +86,7 @@ class Watch:
         return NotImplemented
 
     def each_time(self, make: Callable[[], Any]) -> Any:
-        """Stands in the place of numbers that change from call to call; see `engine.each_time`."""
+        """Stands in the place of numbers that change from call to call; see `notice.each_time`."""
         return make()
 
     def effect(self, f: Callable[[], None]) -> None:

@@ -15,7 +15,7 @@ from tinygrad_ft.engine import OPS
 from tinygrad_ft.jit.fuse import Group, shares_of
 from tinygrad_ft.jit.plan import ALIGNED, Arena, lifetimes, needed, refs_of, scheduled, stored_of
 from tinygrad_ft.jit.record import Recorder
-from tinygrad_ft.jit.roots import ARGUMENT, EACH_TIME, FRESH, GRADIENT, HELD, JitError, Line, Ref
+from tinygrad_ft.jit.roots import ARGUMENT, EACH_TIME, GRADIENT, HELD, JitError, Line, Ref
 from tinygrad_ft.jit.table import Row, row_of, told
 
 
@@ -28,14 +28,14 @@ class Assembly:
 
     def __init__(self, record: Recorder, ends: Sequence[Ref]):
         self.record = record
-        kept = {ref.root for ref in ends}
+        kept = self.kept = {ref.root for ref in ends}
         self.lines = needed(record, ends)
         self.items = scheduled(self.lines, self._has_kernel)
         self.stored = {
             at: stored_of(item, self.items, kept) for at, item in enumerate(self.items) if isinstance(item, Group)
         }
         self._allot(kept)
-        self.checks: list[tuple[Callable[..., None], list[Any]]] = []
+        self.checks: list[tuple[Callable[..., None], Line]] = []
         with told():
             self._table()
 
@@ -112,7 +112,8 @@ class Assembly:
         check = getattr(line.op, "check", None)
         if check is not None:
             indices = [x for x in refs_of(line) if x.dtype.kind in "iu"]
-            if any(self.record.roots[x.root].kind is FRESH for x in indices):
+            roots = [self.record.roots[x.root] for x in indices]
+            if any(root.kind not in (ARGUMENT, HELD) or root.overwritten for root in roots):
                 return None  # Python checks them when they are there
         arrays = [self.view(x) if isinstance(x, Ref) else x for x in line.inputs]
         ys = tuple(self.view(ref) for ref in line.outputs)
@@ -121,7 +122,7 @@ class Assembly:
         if shares is None and not getattr(line.op, "overwritten", ()):
             shares = self._after_copies(kernels, y, arrays, line.params)
         if shares is not None and check is not None:
-            self.checks.append((check, list(line.inputs)))
+            self.checks.append((check, line))
         return shares
 
     @staticmethod
@@ -215,7 +216,7 @@ def _run(line: Line, arrays: Sequence[Any], ys: Sequence[Any]) -> None:
         y = line.op(*arrays, **line.params)
     else:
         if line.op.check is not None:
-            line.op.check(*arrays)
+            line.op.check(*arrays, **line.params)
         run = forward if line.op.kernels is None else line.op.kernels.choose("cpu", arrays, line.params)
         y = run(cpu.xp, *arrays, **line.params)
     for out, part in zip(ys, y if line.several else (y,), strict=True):

@@ -8,6 +8,7 @@ evaluation, momentum, which layers and weights there are, ...): with other ones 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dis import get_instructions
 from operator import is_, itemgetter
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from tinygrad_ft.engine import Value
 from tinygrad_ft.jit.compare import same
 from tinygrad_ft.jit.roots import JitError
 
-SIMPLE = (bool, int, float, str, bytes, type(None), complex)
+SIMPLE = (bool, int, float, str, bytes, type(None), complex, np.float64, np.float32, np.int64, np.bool_)
 DEEPEST = 4  # functions that functions call, objects in objects
 LONGEST = 64  # elements of a list or an array that are looked at one by one
 _GONE = object()
@@ -79,7 +80,9 @@ def read_by(step: Any, arguments: Iterable[Any] = ()) -> Found:
                 found.values.append(entry._replace(value=value))
             elif type(value) is np.ndarray and value.size <= LONGEST:
                 found.values.append(Baked(value, _GONE, value.copy(), name))
-            elif _holds_names(value):
+            elif value is not _GONE and not isinstance(value, ModuleType | type):
+                found.values.append(entry._replace(value=value))  # which thing it is, whatever it holds
+            if _holds_names(value):
                 (modules if isinstance(value, ModuleType) else waiting).append((value, name, depth + 1))
     return found
 
@@ -108,9 +111,10 @@ def _names_of(thing: Any, called: str, words: set[str]) -> Iterator[tuple[Any, A
             return
         for name, cell in zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True):
             yield cell, _GONE, name
-        yield from ((thing.__globals__, name, name) for name in sorted(words) if name in thing.__globals__)
-        for name, default in (thing.__kwdefaults__ or {}).items():
-            yield {name: default}, name, name
+        read = sorted(set(_globals_read(thing.__code__)))
+        yield from ((thing.__globals__, name, name) for name in read if name in thing.__globals__)
+        defaults: dict[Any, Any] = {**dict(enumerate(thing.__defaults__ or ())), **(thing.__kwdefaults__ or {})}
+        yield from ((defaults, name, f"default {name} of {called}") for name in defaults)
     elif isinstance(thing, ModuleType):
         if not _foreign(thing.__name__):
             yield from ((vars(thing), name, f"{called}.{name}") for name in sorted(words) if name in vars(thing))
@@ -123,6 +127,14 @@ def _names_of(thing: Any, called: str, words: set[str]) -> Iterator[tuple[Any, A
         yield vars(thing), len, f"how many attributes {called} has"
         for names in (vars(thing), *(vars(k) for k in type(thing).__mro__ if not _foreign(k.__module__))):
             yield from ((names, key, f"{called}.{key}") for key in list(names) if not key.startswith("__"))
+
+
+def _globals_read(code: CodeType) -> Iterator[str]:
+    """The globals that code reads; attributes of the same names are others."""
+    yield from (str(i.argval) for i in get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _globals_read(constant)
 
 
 def _words(code: CodeType) -> Iterator[str]:
@@ -148,15 +160,21 @@ def require_unchanged(values: list[Baked]) -> None:
     for value in values:
         now = value.now()
         if now is not value.value and not same(now, value.value):
+            was, is_now = _shown(value.value), _shown(now)
+            changed = f"was {was} when the step was recorded, and is {is_now} now"
+            if was == is_now:
+                changed = f"is another {type(now).__name__} than when the step was recorded"
             raise JitError(
-                f"{value.called} was {_shown(value.value)} when the step was recorded, and is {_shown(now)} now: a "
-                f"jitted step has its Python values baked in. Pass {value.called} as an argument, or keep it in a "
-                "Tensor; or jit the step anew."
+                f"{value.called} {changed}: a jitted step has what its Python code read baked in. Pass {value.called} "
+                "as an argument, or keep it in a Tensor; or jit the step anew."
             )
 
 
 def _shown(value: Any) -> str:
-    return "gone" if value is _GONE else repr(value)
+    if value is _GONE:
+        return "gone"
+    simple = type(value) in (*SIMPLE, tuple) or (type(value) is np.ndarray and value.size <= LONGEST)
+    return repr(value) if simple else f"a {type(value).__name__}"
 
 
 class Options:
@@ -165,6 +183,7 @@ class Options:
     def __init__(self, used: list[Any]):
         self._expected: list[tuple[dict[str, Any], int, Any, Any]] = []  # a dict, its size, what takes all out, these
         self._states: list[tuple[Any, Any, tuple[Any, ...]]] = []
+        self._groups: list[tuple[list[Any], list[list[Any]]]] = []
         every = [m for thing in used for m in (thing.modules() if hasattr(thing, "named_modules") else (thing,))]
         for thing in {id(thing): thing for thing in every}.values():
             attributes = vars(thing)
@@ -172,6 +191,7 @@ class Options:
             self._expect(attributes, passing)
             if hasattr(thing, "param_groups"):
                 self._states.append((thing, thing.state, tuple(thing.state.values())))
+                self._groups.append((thing.param_groups, [list(group["params"]) for group in thing.param_groups]))
                 for entry in thing.state.values():
                     self._expect(entry, set())
                 for group in thing.param_groups:
@@ -195,6 +215,11 @@ class Options:
             except KeyError:
                 return False
             if not all(map(is_, now, values)) and not all(map(_equal, now, values)):
+                return False
+        for groups, params in self._groups:
+            if len(groups) != len(params) or not all(
+                len(group["params"]) == len(known) for group, known in zip(groups, params, strict=True)
+            ):
                 return False
         for thing, state, entries in self._states:
             if thing.state is not state or len(state) != len(entries) or not all(map(is_, state.values(), entries)):

@@ -57,6 +57,8 @@ class Jitted:
     def __init__(self, step: Callable[..., Any], threads: int | None = None):
         if not callable(step):
             raise TypeError(f"jit takes a function: got a {type(step).__name__}")
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise ValueError(f"jit needs threads to be a number of at least 1: got {threads!r}")
         update_wrapper(self, step)
         self.step, self.threads = step, threads
         self.programs: dict[Any, list[tuple[Program, Recorded]]] = {}
@@ -97,6 +99,11 @@ class Jitted:
 
     def _record(self, signature: Any, arrays: list[Any], prove: Any = None) -> Any:
         """Run the step for real, and note what it does."""
+        if signature not in self.tried and len(self.tried) >= 4 * MOST_PROGRAMS:
+            raise JitError(
+                f"the step was called with {len(self.tried)} kinds of arguments, each once: pass what changes from "
+                "call to call as a float or a Tensor, and bring arrays to one shape"
+            )
         own = [np.array(a, order="C") for a in arrays]
         tried = self.tried.get(signature) or [recorded for _, recorded in self.programs.get(signature, ())]
         recorder = Recorder(own, numbers_in(signature[0]), tried[-1].record if tried else None)
@@ -129,7 +136,7 @@ class Jitted:
         """A constant that the step made has been equal so far: now that the arguments differ, is it still?"""
         program, recorded = prove
         found = _difference(recorded, again)
-        if found is not None and found.value:
+        if found is not None:
             raise JitError(_baked(found.text))
         self._unproven.discard(program)
 

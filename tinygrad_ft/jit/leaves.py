@@ -6,8 +6,6 @@ from sys import getrefcount
 from typing import Any, NamedTuple
 from weakref import ref as weak
 
-import numpy as np
-
 from tinygrad_ft import engine
 from tinygrad_ft.engine import NONE_YET, Value
 from tinygrad_ft.jit.assembly import Assembly, aligned
@@ -48,7 +46,11 @@ class Gradients:
 
     def hold(self) -> bool:
         """Whether leaves have gradients and hooks as they had when the step was recorded."""
-        return all([isinstance(node.grad, Value) is had and node.hooks == hooks for node, had, hooks in self._start])
+        for node, had, hooks in self._start:
+            if isinstance(node.grad, Value) is not had or node.hooks != hooks:
+                return False
+        roots = self.assembly.record.roots
+        return all([leaf.node.grad.array.strides == roots[i].array.strides for leaf, i, _ in self._taken])
 
     def prepare(self) -> None:
         """Before a replay: read gradients where they are now, and write none that someone outside still holds."""
@@ -56,9 +58,8 @@ class Gradients:
             self._take()
         for i, (node, shown, owner, count) in enumerate(self._watched):
             if (
-                getrefcount(shown) > (5 if node.grad is shown else 4)
-                or getrefcount(shown.array) > 2
-                or getrefcount(owner) > count > 0
+                count
+                and (getrefcount(shown) - (node.grad is shown), getrefcount(shown.array), getrefcount(owner)) != count
             ):
                 self._renew(i)
 
@@ -72,16 +73,17 @@ class Gradients:
             node.grad = engine.Tensor(self.assembly.view(ref).copy())
         if self._fresh:
             self._fresh = False
-            for i, (_, _, owner, _) in enumerate(self._watched):
-                self._watched[i][3] = getrefcount(owner)
+            for i, (node, shown, owner, _) in enumerate(self._watched):
+                held = getrefcount(shown) - (node.grad is shown), getrefcount(shown.array), getrefcount(owner)
+                self._watched[i][3] = held
 
     def _watch(self, kept: Kept) -> list[Any]:
-        """A leaf's node, its gradient's Tensor, who owns that memory, and how many hold it while nobody outside does.
+        """A leaf's node, its gradient's Tensor, who owns that memory, and how many hold these if nobody outside does.
 
         The last is counted at the end of a replay, before anyone outside has seen the gradient.
         """
         memory = self.assembly.memory[kept.ref.root]
-        return [kept.leaf.node, kept.tensor, memory if memory.base is None else memory.base, 0]
+        return [kept.leaf.node, kept.tensor, memory if memory.base is None else memory.base, None]
 
     def _renew(self, i: int) -> None:
         """Give the i-th gradient memory of its own."""
@@ -100,17 +102,8 @@ class Gradients:
             for i, kept in enumerate(self.kept):
                 if kept.tensor is g:
                     self._renew(i)
-            if last() is not g:
-                self.assembly.exchange(root, self._as_recorded(root, g.array))
-                if not self.assembly.in_python(root):
+            if last() is not g.array:
+                self.assembly.exchange(root, flat(g.array))
+                if not self.assembly.in_python(root) and root not in self.assembly.kept:
                     self.assembly.memory[root] = None  # the gradient's own: who holds it can be seen by counting
-                taken[2] = weak(g)
-
-    def _as_recorded(self, root: int, a: Any) -> Any:
-        """The memory of an array whose axes lie as those of the root's; of a copy, if they lie otherwise."""
-        recorded = self.assembly.record.roots[root].array
-        if a.shape == recorded.shape and a.strides == recorded.strides:
-            return flat(a)
-        copy = np.empty_like(recorded)
-        copy.reshape(a.shape)[...] = a
-        return flat(copy)
+                taken[2] = weak(g.array)

@@ -87,9 +87,9 @@ class Program:
                 large.append(i)
             elif a.nbytes:
                 table.memory[i][...] = a.reshape(-1).view(np.uint8)
-        for check, inputs in table.checks:
+        for check, line in table.checks:
             try:
-                check(*[table.view(x) if isinstance(x, Ref) else x for x in inputs])
+                check(*[table.view(x) if isinstance(x, Ref) else x for x in line.inputs], **line.params)
             except (IndexError, ValueError) as error:
                 raise Changed from error
         self.gradients.prepare()

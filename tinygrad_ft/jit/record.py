@@ -133,7 +133,9 @@ class Recorder(Watch):
         if not any([isinstance(x, Value) or type(x) in DEVICES for x in inputs]):
             return op(*inputs, **params)  # of numbers alone, which are compared where they are used
         described = tuple([self._described(x) for x in inputs])
-        if self._numbers and (weak := [i for i, x in enumerate(described) if self._is_number(x)]):
+        weak = [i for i, x in enumerate(described) if self._is_number(x)] if self._numbers else []
+        alone = bool(weak) and len(weak) == sum(isinstance(x, Ref) for x in described)  # what comes out is a number too
+        if weak and not alone:
             inputs, described = self._adapted(inputs, described, weak)
         if any(isinstance(x, Ref) and x.dtype == bool for x in described[1:]) and op.name in ("getitem", "put"):
             raise JitError(
@@ -157,6 +159,8 @@ class Recorder(Watch):
             root = self.roots[ref.root]
             root.seen = checksum(root.bytes)
         self._note(op, described, params, y, bool(written))
+        if alone:
+            self._numbers |= {ref.root for ref in self.lines[-1].outputs}
         return y
 
     def composed(self, f: Any, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -178,8 +182,9 @@ class Recorder(Watch):
         dtype = np.result_type(*[d for d in floats if d.kind == "f"] or [np.dtype(np.float32)])
         changed = list(inputs)
         for i in weak:
-            array = inputs[i].array if isinstance(inputs[i], Value) else inputs[i]
-            changed[i] = self._cast(array, described[i], dtype)
+            x = inputs[i]
+            y = self._cast(x.array if isinstance(x, Value) else x, described[i], dtype)
+            changed[i] = engine.Tensor(y) if isinstance(x, Value) else y
         return changed, tuple([self._described(x) for x in changed])
 
     def _cast(self, array: Any, ref: Ref, dtype: Any) -> Any:

@@ -30,7 +30,7 @@ class Ref(NamedTuple):
 class Root:
     """A stretch of memory that a step reads or writes.
 
-    `kind` says where it comes from, `owner` the Tensor that holds it (or whose gradient it is), or what makes it.
+    `kind` says where it comes from, `owner` the Tensor that holds it (or whose gradient it is), if one does.
     """
 
     __slots__ = ("array", "before", "bytes", "kind", "nbytes", "overwritten", "owner", "seen")

@@ -8,7 +8,7 @@ stays a call of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf, isfinite, nan
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -245,6 +245,3 @@ class Source:
             return x
         self.number(x)  # or NotWritable
         return x
-
-
-__all__ = ["NotWritable", "Source", "Text", "inf", "nan"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -170,6 +170,3 @@ def cache_folder() -> Path:
     import tempfile
 
     return Path(tempfile.mkdtemp(prefix="tinygrad_ft_jit_"))
-
-
-__all__: Sequence[str] = ["Loop", "Row", "cache_folder", "entry", "row_of"]

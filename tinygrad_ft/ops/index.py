@@ -32,6 +32,12 @@ def getitem(xp: Any, x: Array, *indices: Array, key: tuple[Any, ...]) -> Array:
     return x[filled_key(key, indices)]
 
 
+@getitem.requires
+def places_exist(x: Array, *indices: Array, key: tuple[Any, ...]) -> None:
+    """Places within x: NumPy says so of an array of that shape that takes no memory."""
+    np.broadcast_to(np.zeros((), bool), x.shape)[filled_key(key, indices)]
+
+
 @getitem.vjp
 def getitem_vjp(g: Array, indices: tuple[Array, ...], *, key: tuple[Any, ...], x_shape: Shape) -> tuple[Any, ...]:
     """Each cotangent goes back to where its element came from; an element taken twice receives both."""
