@@ -73,13 +73,15 @@ class Pool:
             try:
                 jobs[0]()
             finally:
+                errors = []
                 for worker in workers:
                     worker.done.acquire()
                     worker.job = int  # lets go of arrays
-                    error, worker.error = worker.error, None
+                    errors.append(worker.error)
+                    worker.error = None
                     worker.done.release()
-                    if error is not None:
-                        raise error
+            for error in filter(None, errors):
+                raise error
         finally:
             self.lock.release()
         return True

@@ -123,20 +123,19 @@ class _Observer:
     """Hands on to this thread's watch what the engine shows; NotImplemented if there is none, or if it knows."""
 
     def call(self, op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
-        if not _here.watches or _here.calling:
-            return NotImplemented
-        _here.calling = True
-        try:
-            return _here.watches[-1].call(op, inputs, params)
-        finally:
-            _here.calling = False
+        return self._once(lambda watch: watch.call(op, inputs, params))
 
     def composed(self, f: Any, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
+        return self._once(lambda watch: watch.composed(f, inputs, params))
+
+    @staticmethod
+    def _once(tell: Callable[[Watch], Any]) -> Any:
+        """What the watch answers, who is not told of the calls that it makes itself."""
         if not _here.watches or _here.calling:
             return NotImplemented
         _here.calling = True
         try:
-            return _here.watches[-1].composed(f, inputs, params)
+            return tell(_here.watches[-1])
         finally:
             _here.calling = False
 

@@ -53,14 +53,14 @@ class Assembly:
     def _allot(self, kept: set[int]) -> None:
         """Give every root its memory: in the arena, or of its own."""
         record = self.record
-        unstored = {
+        self.unstored = {  # answers that stay within a loop
             line.outputs[0].root
             for at, item in enumerate(self.items)
             if isinstance(item, Group)
             for line in item.lines
             if line.outputs[0] not in self.stored[at]
         }
-        lives = lifetimes(self.items, record, kept, unstored)
+        lives = lifetimes(self.items, record, kept, self.unstored)
         self.arena = Arena()
         self.arena.place(lives)
         ground = aligned(self.arena.size)

@@ -115,7 +115,7 @@ class Jitted:
                     recorder.uses(thing)
                 answer = self.step(*args, **params)
             tensors, structure = flattened(answer, answers=True)
-            results = [recorder.ref_of(a) for a in tensors]
+            results = [recorder.ref(a) for a in tensors]
             known = {id(root.array) for root in recorder.roots}
             baked = [value for value in read.values if id(value.names) not in known]
             changed_by_itself(baked)

@@ -90,7 +90,8 @@ class Recorder(Watch):
                 found[id(base)] = checksum(flat(base))
         return found
 
-    def _ref(self, a: Any, tensor: Any = None) -> Ref:
+    def ref(self, a: Any, tensor: Any = None) -> Ref:
+        """Where an array lies; `tensor` is the Tensor that it was found in."""
         base = owner_of(a)
         if not dense(base):
             raise JitError(f"the step uses an array of someone else's memory, with gaps: {a.shape}; pass a copy of it")
@@ -114,8 +115,8 @@ class Recorder(Watch):
         if isinstance(x, Value):
             if x.node is not None and x.node.op is None:
                 self.meets(x)
-            return self._ref(x.array, x)
-        return self._ref(x) if type(x) in DEVICES else x
+            return self.ref(x.array, x)
+        return self.ref(x) if type(x) in DEVICES else x
 
     def meets(self, leaf: Any) -> None:
         """Note a leaf, with the gradient that it has now."""
@@ -204,7 +205,7 @@ class Recorder(Watch):
             if id(base) not in self._known:
                 self._new(FRESH, base)
                 made = True
-            outputs.append(self._ref(a))
+            outputs.append(self.ref(a))
         if made:
             self.lines.append(Line(op, inputs, params, tuple(outputs), several, user_place()))
 
@@ -241,7 +242,7 @@ class Recorder(Watch):
 
     def constant(self, array: Any) -> None:
         """Note an array that is made of Python's numbers, in each call the same."""
-        self.constants.add(self._ref(array).root)
+        self.constants.add(self.ref(array).root)
 
     def uses(self, thing: Any) -> None:
         """Note modules, optimisers and leaves."""
@@ -335,14 +336,10 @@ class Recorder(Watch):
             if isinstance(now, Value):
                 root = self._known.get(id(owner_of(now.array)))
                 if root is not None and self.roots[root].kind is not GRADIENT:
-                    found.append((leaf, self._ref(now.array)))
+                    found.append((leaf, self.ref(now.array)))
             elif now is NONE_YET:
                 found.append((leaf, None))
         return found
-
-    def ref_of(self, a: Any) -> Ref:
-        """Where an array that the step answers lies."""
-        return self._ref(a)
 
 
 def _is_of(x: Any, root: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tinygrad_ft.jit.assembly import Assembly
 from tinygrad_ft.jit.fuse import Group
 from tinygrad_ft.jit.plan import lines_of
 from tinygrad_ft.jit.program import Program
@@ -15,7 +14,7 @@ def report(program: Program) -> str:
     recorded, kept = len(table.record.lines), len(table.lines)
     fused = sum(len(lines_of(item)) for item in table.items if isinstance(item, Group))
     groups = sum(isinstance(item, Group) for item in table.items)
-    eager = table.arena.asked + _never_stored(table)
+    eager = table.arena.asked + sum(table.record.roots[i].nbytes for i in table.unstored)
     lines = [
         f"ops: {recorded} recorded, {kept} needed, of which {fused} elementwise ones became {groups} loops",
         f"table: {len(table.rows)} rows on {_threads(program.pace.threads)}, {len(table.python)} left to Python",
@@ -33,18 +32,6 @@ def report(program: Program) -> str:
     for text in texts:
         lines += ["", text[text.index("def loop") :].rstrip()]
     return "\n".join(lines)
-
-
-def _never_stored(table: Assembly) -> int:
-    """Bytes of the answers that stay within a loop."""
-    roots = {
-        line.outputs[0].root
-        for at, item in enumerate(table.items)
-        if isinstance(item, Group)
-        for line in item.lines
-        if line.outputs[0] not in table.stored[at]
-    }
-    return sum(table.record.roots[i].nbytes for i in roots)
 
 
 def _threads(n: int) -> str:
