@@ -321,7 +321,7 @@ def test_an_arena_in_which_arrays_overlap_is_caught(monkeypatch):
 
 
 def test_guards_that_see_nothing_are_caught(monkeypatch):
-    monkeypatch.setattr(guards, "_names_of", lambda thing, called, words: iter(()))
+    monkeypatch.setattr(guards, "held_by", lambda thing, called, words: iter(()))
     with pytest.raises(AssertionError):
         never_silently_wrong(changing(lambda: ({"a": 2.0}, lambda b: b["a"]), lambda b, v: b.__setitem__("a", v)))
 

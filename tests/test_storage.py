@@ -6,6 +6,8 @@ import os
 import struct
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinygrad_ft as tg
+from tinygrad_ft import storage
 from tinygrad_ft.storage import load, read_json, save, write_atomically
 
 DTYPES = [
@@ -132,6 +135,43 @@ def test_a_plain_write_would_have_lost_the_old_file(tmp_path, monkeypatch):
         file.write("new")
         os.fsync(file.fileno())
     assert path.read_text() != "old"
+
+
+def written_by_two_threads(path, monkeypatch):
+    """What two threads raise that write one path, both at the same point of their way."""
+    both, true, raised = threading.Barrier(2, timeout=30), os.fsync, []
+
+    def fsync(file):
+        if threading.current_thread() in writers:
+            with suppress(threading.BrokenBarrierError):
+                both.wait()
+        true(file)
+
+    def write(content):
+        try:
+            write_atomically(path, content)
+        except OSError as error:
+            both.abort()
+            raised.append(error)
+
+    writers = [threading.Thread(target=write, args=(letter * 9999,)) for letter in "ab"]
+    monkeypatch.setattr(os, "fsync", fsync)
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    return raised
+
+
+def test_two_threads_may_write_one_path(tmp_path, monkeypatch):
+    assert written_by_two_threads(tmp_path / "file", monkeypatch) == []
+    assert (tmp_path / "file").read_text() in ("a" * 9999, "b" * 9999)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_two_threads_that_share_an_unfinished_file_are_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "get_ident", lambda: 1)
+    assert written_by_two_threads(tmp_path / "file", monkeypatch)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no resource limits")

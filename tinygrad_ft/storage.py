@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from errno import EINVAL
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     if path.exists() and not path.is_file():  # a rename would put a file in the place of /dev/null
         raise OSError(EINVAL, "is no regular file, so it cannot be written whole or not at all", str(path))
     data = content.encode() if isinstance(content, str) else content
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}.unfinished")  # another one in each thread
     try:
         with open(unfinished, "wb") as file:
             file.write(data)

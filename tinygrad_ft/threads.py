@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from time import sleep
 
 Job = Callable[[], object]
 
@@ -28,69 +30,104 @@ def usable_threads() -> int:
 
 
 class Worker:
-    """One thread, which does the job that it is given whenever it is told to go, and keeps what the job raises."""
+    """One thread, which does one job after another, and answers what each raised; None for a job ends it."""
 
     def __init__(self) -> None:
-        self.go, self.done = threading.Lock(), threading.Lock()
-        self.go.acquire()
-        self.job: Job = int
-        self.error: BaseException | None = None
+        self.given: SimpleQueue[Job | None] = SimpleQueue()
+        self.done: SimpleQueue[BaseException | None] = SimpleQueue()
+        self.running = False
+
+    def start(self) -> None:
+        """Begin to wait for jobs."""
         threading.Thread(target=self._work, daemon=True, name="tinygrad_ft").start()
+        self.running = True
 
     def _work(self) -> None:
-        while True:
-            self.go.acquire()
+        while (job := self.given.get()) is not None:
+            raised = None
             try:
-                self.job()
+                job()
             except BaseException as error:
-                self.error = error
-            self.done.release()
+                raised = error
+            del job  # lets go of arrays
+            self.done.put(raised)
+            del raised
+        self.running = False
 
 
 class Pool:
-    """The workers, and the lock that one piece of work at a time holds."""
+    """The workers, which do one piece of work at a time: that of `owner`, if there is one.
+
+    Ctrl-C comes after any call that Python makes. So what is claimed is claimed, and given back, without one; and the
+    workers of a piece of work that did not come to its end are ended, so that the next one makes itself others.
+    """
+
+    owner: object = None
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
         self.workers: list[Worker] = []
 
-    def work_off(self, jobs: Sequence[Job], *, before: Job = int) -> bool:
+    def work_off(self, jobs: Sequence[Job], *, before: Job = int, break_off: Job = int) -> bool:
         """Do the first job here and the others on workers, and wait for all.
 
-        False if the workers are busy, when nothing is done. `before` is done first, once they are free.
+        False if the workers are busy, when nothing is done.
+
+        Args:
+            before: is done first, once they are free.
+            break_off: if the first job raises, or Ctrl-C comes, makes the others end soon.
         """
-        if not self.lock.acquire(blocking=False):
-            return False
+        me = object()
         try:
-            while len(self.workers) < len(jobs) - 1:
-                self.workers.append(Worker())
-            workers = self.workers[: len(jobs) - 1]
-            before()
-            for worker, job in zip(workers, jobs[1:], strict=True):
-                worker.done.acquire()
-                worker.job = job
-                worker.go.release()
-            try:
-                jobs[0]()
-            finally:
-                errors = []
-                for worker in workers:
-                    worker.done.acquire()
-                    worker.job = int  # lets go of arrays
-                    errors.append(worker.error)
-                    worker.error = None
-                    worker.done.release()
-            for error in filter(None, errors):
-                raise error
+            if vars(self).setdefault("owner", me) is not me:
+                return False
+            self._share_out(jobs, before, break_off)
         finally:
-            self.lock.release()
+            if self.owner is me:
+                del self.owner
         return True
+
+    def _share_out(self, jobs: Sequence[Job], before: Job, break_off: Job) -> None:
+        workers, self.workers = self.workers, []
+        try:
+            while len(workers) < len(jobs) - 1:
+                workers.append(Worker())
+                workers[-1].start()
+            at_work = workers[: len(jobs) - 1]
+            before()
+            for worker, job in zip(at_work, jobs[1:], strict=True):
+                worker.given.put(job)
+            jobs[0]()
+            errors = [worker.done.get() for worker in at_work]
+            self.workers = workers
+        except BaseException:
+            _end(workers, break_off)
+            raise
+        for error in filter(None, errors):
+            raise error
+
+
+def _end(workers: list[Worker], break_off: Job) -> None:
+    """End workers, and wait for what they are at: Ctrl-C is put off until then."""
+    interrupt = None
+    while True:
+        try:
+            break_off()
+            for worker in workers:
+                worker.given.put(None)
+            while any([worker.running for worker in workers]):
+                sleep(1e-4)
+            break
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 pool = Pool()
 
 
 def _forget_threads() -> None:
+    vars(pool).clear()
     pool.__init__()  # type: ignore[misc]
 
 

@@ -95,6 +95,8 @@ def same(x: Any, y: Any) -> bool:
         return len(x) == len(y) and all(map(same, x, y))
     if isinstance(x, dict):
         return x.keys() == y.keys() and all(same(x[k], y[k]) for k in x)
+    if isinstance(x, set | frozenset):
+        return x == y and {*map(type, x)} == {*map(type, y)}  # 2 is not 2.0
     if not isinstance(x, bool | int | float | complex | str | bytes | np.generic | np.dtype | slice):
         return x is y
     return bool(x is y or x == y or (x != x and y != y))

@@ -60,23 +60,21 @@ def walk(functions: Any, blocks: Any, python: Python, threads: int) -> None:
 def _walk_together(functions: Any, blocks: Any, python: Python, threads: int) -> bool:
     """Walk with other threads; False, and nothing is done, if they are busy."""
     machine, give = _machine(), _yielding()
-
-    def first() -> None:
-        try:
-            _walk_first(functions, blocks, python, threads, _MEETING)
-        except BaseException:
-            _MEETING[1] = 1  # breaks the others' walk off, at the barrier where they wait for this thread
-            _MEETING[0] += threads * (functions.size + 1)
-            raise
-
+    first = partial(_walk_first, functions, blocks, python, threads, _MEETING)
     others = [
         partial(machine.walk, functions, blocks, 0, thread, threads, _MEETING, 0, give) for thread in range(1, threads)
     ]
-    return pool.work_off([first, *others], before=_clear)
+    return pool.work_off([first, *others], before=_clear, break_off=partial(_break_off, threads * (functions.size + 1)))
 
 
 def _clear() -> None:
     _MEETING[:2] = 0
+
+
+def _break_off(arrivals: int) -> None:
+    """Let the others' walk end at the barrier where they wait for this thread."""
+    _MEETING[1] = 1
+    _MEETING[0] += arrivals
 
 
 def _walk_first(functions: Any, blocks: Any, python: Python, threads: int, meeting: Any) -> None:

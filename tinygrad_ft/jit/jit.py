@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_ft import engine
 from tinygrad_ft.engine import mode
 from tinygrad_ft.jit.compare import Difference, difference, of_answers
-from tinygrad_ft.jit.guards import Baked, changed_by_itself, read_by, require_unchanged
+from tinygrad_ft.jit.guards import Baked, Options, changed_by_itself, read_by, require_unchanged
 from tinygrad_ft.jit.program import Changed, Program
 from tinygrad_ft.jit.record import Recorder
 from tinygrad_ft.jit.roots import JitError, Ref
@@ -22,16 +22,18 @@ from tinygrad_ft.jit.tree import flattened, numbers_in, objects_in, rebuilt
 
 MOST_TRIES = 4  # recordings that all differ
 MOST_PROGRAMS = 16  # signatures and states in which one step is recorded
+MOST_NAMED = 3  # options in a message
 
 
 class Recorded(NamedTuple):
-    """One recording of a step: what it was called with, what it noted and answered, and what its code had read."""
+    """One recording of a step: what it was called with, what it noted and answered, what its code had read."""
 
     record: Recorder
     results: list[Ref]
     structure: Any
     baked: list[Baked]
     arguments: list[Any]
+    options: Options
 
 
 def jit(step: Callable[..., Any] | None = None, *, threads: int | None = None) -> Any:
@@ -117,11 +119,12 @@ class Jitted:
             tensors, structure = flattened(answer, answers=True)
             results = [recorder.ref(a) for a in tensors]
             known = {id(root.array) for root in recorder.roots}
-            baked = [value for value in read.values if id(value.names) not in known]
+            baked = [value for value in read.values if value.array is None or id(value.array) not in known]
             changed_by_itself(baked)
             recorder.check_untouched()
             recorder.release()
-            recorded = Recorded(recorder, results, structure, baked, [np.array(a) for a in arrays])
+            options = Options(recorder.used)
+            recorded = Recorded(recorder, results, structure, baked, [np.array(a) for a in arrays], options)
             if prove is not None:
                 self._prove(prove, recorded)
             else:
@@ -156,18 +159,28 @@ class Jitted:
                 tried.clear()
                 return
             differences.append(found)
+        changed = _changed(tried)
+        meanwhile = f" ({changed} changed in between)" if changed else ""
         tried.append(new)
         values = [found for found in differences if found.value]
         if len(values) >= 2:
             tried.clear()
-            raise JitError(_baked(values[0].text))
+            raise JitError(_baked(values[0].text + meanwhile))
         if len(tried) >= MOST_TRIES:
             tried.clear()
             raise JitError(
-                f"the step did something else in each of {MOST_TRIES} calls: {differences[0].text}. A jitted step does "
-                "the same ops in the same order whenever its arguments have the same shapes."
+                f"the step did something else in each of {MOST_TRIES} calls: {differences[0].text}{meanwhile}. A "
+                "jitted step does the same ops in the same order whenever its arguments have the same shapes."
             )
         if sum(map(len, self.programs.values())) >= MOST_PROGRAMS:
+            alike = [recorded for _, recorded in self.programs.get(signature, ())]
+            if 2 * len(alike) >= MOST_PROGRAMS:
+                what = _changed(alike) or "which Tensors it uses, or which of them have gradients"
+                raise JitError(
+                    f"the step was recorded in {MOST_PROGRAMS} states of its modules and optimisers, and is in another "
+                    f"one now: what kept changing is {what}. Pass what changes from call to call as a float or a "
+                    "Tensor; the rate of an optimiser may change freely."
+                )
             raise JitError(
                 f"the step was recorded for {MOST_PROGRAMS} kinds of arguments: pass what changes from call to call as "
                 "a float or a Tensor, and bring arrays to one shape"
@@ -199,6 +212,12 @@ def _difference(a: Recorded, b: Recorded) -> Difference | None:
     if a.structure != b.structure:
         return Difference("how many Tensors it answers, or in what", False)
     return difference(a.record, b.record) or of_answers(a.record, b.record, a.results, b.results)
+
+
+def _changed(earlier: list[Recorded]) -> str:
+    """Which options of modules and optimisers are others now than in earlier recordings."""
+    found = [*dict.fromkeys(text for recorded in earlier for text in recorded.options.changed())]
+    return ", ".join(found[:MOST_NAMED]) + (", ..." if len(found) > MOST_NAMED else "")
 
 
 def _baked(text: str) -> str:

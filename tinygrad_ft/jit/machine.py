@@ -25,27 +25,18 @@ def _pointer(builder: Any, address: Any, kind: Any) -> Any:
     return builder.inttoptr(address, kind.as_pointer())
 
 
-def _word(context: Any, block: Any, i: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load(builder.gep(_pointer(builder, args[0], ir.IntType(64)), [args[1]]))
+def _reader(name: str, kind: Any, number: Any) -> Any:
+    """What reads word i of a block as a number of this type."""
 
-    return types.int64(types.intp, types.int64), generate
+    def read(context: Any, block: Any, i: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            place = builder.gep(_pointer(builder, args[0], ir.IntType(64)), [args[1]])
+            return builder.load(builder.bitcast(place, kind.as_pointer()))
 
+        return number(types.intp, types.int64), generate
 
-def _single(context: Any, block: Any, i: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = builder.gep(_pointer(builder, args[0], ir.IntType(64)), [args[1]])
-        return builder.load(builder.bitcast(place, ir.FloatType().as_pointer()))
-
-    return types.float32(types.intp, types.int64), generate
-
-
-def _double(context: Any, block: Any, i: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = builder.gep(_pointer(builder, args[0], ir.IntType(64)), [args[1]])
-        return builder.load(builder.bitcast(place, ir.DoubleType().as_pointer()))
-
-    return types.float64(types.intp, types.int64), generate
+    read.__name__ = name
+    return intrinsic(read)
 
 
 def _memory(context: Any, address: Any) -> Any:
@@ -87,7 +78,9 @@ def _seen(context: Any, place: Any) -> Any:
     return types.int64(types.int64), generate
 
 
-word, single, double = intrinsic(_word), intrinsic(_single), intrinsic(_double)
+word: Any = _reader("word", ir.IntType(64), types.int64)
+single: Any = _reader("single", ir.FloatType(), types.float32)
+double: Any = _reader("double", ir.DoubleType(), types.float64)
 memory: Any = intrinsic(_memory)
 call: Any = intrinsic(_call)
 give_way: Any = intrinsic(_give_way)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import RLock
 from types import ModuleType
 from typing import Any, NamedTuple
 from warnings import catch_warnings, simplefilter
@@ -31,10 +32,11 @@ from numba import carray, cfunc
 from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_ft.jit.machine import SIGNATURE, double, memory, single, word
+from tinygrad_ft.kernels.cpu.vector import Wide
 '''
 ROW = """
 
-@cfunc(SIGNATURE, nopython=True, cache=True, error_model="numpy")
+@cfunc(SIGNATURE, nopython=True, cache=True, error_model="numpy", pipeline_class=Wide)
 def row(block, thread, threads):
     items = word(block, 0)
     start, end = items * thread // threads, items * (thread + 1) // threads
@@ -80,9 +82,26 @@ def row_of(share: Share) -> Row:
     return Row(entry(share.loop, tuple(kinds)), np.array(words, np.int64), places, share.loop)
 
 
-@cache
+_compiling = RLock()  # two threads that want the same row compile it once
+
+
+def _unlock() -> None:
+    global _compiling
+    _compiling = RLock()  # in the child of a fork nobody is left who could release the old one
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
+
+
 def entry(loop: Any, kinds: tuple[str, ...]) -> int:
     """The address of the function that unpacks a block of such arguments and does a thread's share of the loop."""
+    with _compiling:
+        return _entry(loop, kinds)
+
+
+@cache
+def _entry(loop: Any, kinds: tuple[str, ...]) -> int:
     arguments, lines, at = [], [], 1
     for i, kind in enumerate(kinds):
         if kind in NUMBERS:
@@ -118,9 +137,12 @@ def told() -> Iterator[None]:
     global _bar
     from tqdm import tqdm
 
-    with tqdm(desc="compiling, once on this machine", unit=" loops", delay=1.0, leave=False, disable=None) as _bar:
-        yield
-    _bar = None
+    with tqdm(desc="compiling, once on this machine", unit=" loops", delay=1.0, leave=False, disable=None) as bar:
+        _bar = bar
+        try:
+            yield
+        finally:
+            _bar = None
 
 
 def compiled(text: str) -> int:
@@ -132,8 +154,9 @@ def compiled(text: str) -> int:
     path = cache_folder() / f"row_{digest}.py"
     if not path.exists():
         write_atomically(path, text)
-        if _bar is not None:
-            _bar.update()
+        bar = _bar  # another thread may end its own in between
+        if bar is not None:
+            bar.update()
     module: Any = ModuleType(f"tinygrad_ft_{path.stem}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # Numba asks for it there
