@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "models": CALCULUS | {"nn", "optim"},
     "data": set(),
     "train": NETWORKS | {"data", "jit"},
-    "jit": ENGINE | {"watch", "storage", "threads"},
+    "jit": ENGINE | {"memory", "watch", "storage", "threads"},
     "cli": NETWORKS | {"data", "train", "jit", "gradcheck", "testing", "tinygrad_ft"},
     "kernels": {
         "device",

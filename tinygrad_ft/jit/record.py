@@ -34,7 +34,7 @@ from tinygrad_ft.jit.roots import (
     overwritten_by,
     owner_of,
 )
-from tinygrad_ft.watch import Watch, user_place
+from tinygrad_ft.watch import Place, Watch, user_place
 
 
 class Recorder(Watch):
@@ -66,12 +66,13 @@ class Recorder(Watch):
     # what arrays are
 
     def _new(self, kind: str, array: Any, owner: Any = None) -> int:
-        root = Root(kind, array, owner)
-        if self._at_start.get(id(array), root.seen) != root.seen:
+        at, known = id(array), self._known
+        root = Root(kind, array, owner, lambda _: known.pop(at, None))
+        if kind is not FRESH and self._at_start.get(id(array), root.seen) != root.seen:
             self.tampered = "the numbers of an array"
         if kind is HELD and owner is not None and self._at_start.get(id(owner), id(array)) != id(array):
             self.tampered = "the .array of a Tensor"
-        self._known[id(array)] = len(self.roots)
+        known[at] = len(self.roots)
         self.roots.append(root)
         return len(self.roots) - 1
 
@@ -156,6 +157,10 @@ class Recorder(Watch):
         y = op(*inputs, **params)
         if isinstance(y, np.generic):
             y = np.asarray(y)
+        for ref in described:
+            root = self.roots[ref.root] if isinstance(ref, Ref) else None
+            if root is not None and root.kind is FRESH and not root.overwritten and root.changed():
+                raise JitError(_past_all_ops(root, op, user_place()))
         for ref in written:
             root = self.roots[ref.root]
             root.seen = checksum(root.bytes)
@@ -307,19 +312,13 @@ class Recorder(Watch):
                     "optimiser, or answer the new array and assign it outside"
                 )
         for i, root in enumerate(self.roots):
-            if checksum(root.bytes) != root.seen:
+            if root.changed():
                 user = next(line for line in self.lines if any(_is_of(x, i) for x in (*line.inputs, *line.outputs)))
-                raise JitError(
-                    f"the step changes, past all ops, the numbers of an array ({root.kind}) that {user.op.name} "
-                    f"uses at {user.place}: a replay would not. Use an optimiser or an op, do not write into .array."
-                )
+                raise JitError(_past_all_ops(root, user.op, user.place))
 
     def release(self) -> None:
         """Let go of what ops made: all has been noted that is to be known of it."""
         self.left = self._gradients()
-        for root in self.roots:
-            if root.kind is FRESH:
-                root.array = root.bytes = None
         self._known.clear()
 
     def settle(self) -> None:
@@ -340,6 +339,13 @@ class Recorder(Watch):
             elif now is NONE_YET:
                 found.append((leaf, None))
         return found
+
+
+def _past_all_ops(root: Root, op: Any, place: Place) -> str:
+    return (
+        f"the step changes, past all ops, the numbers of an array ({root.kind}) that {op.name} uses at {place}: a "
+        "replay would not. Use an optimiser or an op, do not write into .array."
+    )
 
 
 def _is_of(x: Any, root: int) -> bool:

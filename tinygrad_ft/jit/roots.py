@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
+from weakref import ref as weak
 from zlib import adler32, crc32
 
 import numpy as np
@@ -30,17 +32,33 @@ class Ref(NamedTuple):
 class Root:
     """A stretch of memory that a step reads or writes.
 
-    `kind` says where it comes from, `owner` the Tensor that holds it (or whose gradient it is), if one does.
+    `kind` says where it comes from, `owner` the Tensor that holds it (or whose gradient it is), if one does. What an op
+    made lives as long as the step itself holds it: `gone` is called when it is no more.
     """
 
-    __slots__ = ("array", "before", "bytes", "kind", "nbytes", "overwritten", "owner", "seen")
+    __slots__ = ("_array", "before", "kind", "nbytes", "overwritten", "owner", "seen")
 
-    def __init__(self, kind: str, array: Any, owner: Any = None):
-        self.kind, self.array, self.owner = kind, array, owner
-        self.bytes, self.nbytes = flat(array), array.nbytes
-        self.seen = checksum(self.bytes)  # so that a change past all ops is noticed
+    def __init__(self, kind: str, array: Any, owner: Any = None, gone: Callable[[Any], object] | None = None):
+        self.kind, self.owner, self.nbytes = kind, owner, array.nbytes
+        self._array: Callable[[], Any] = weak(array, gone) if kind is FRESH else lambda: array
+        self.seen = checksum(flat(array))  # so that a change past all ops is noticed
         self.before: Any = None  # its numbers before an op first wrote into what was there before the step
         self.overwritten = False
+
+    @property
+    def array(self) -> Any:
+        """The array that owns the memory; None if an op made it, and it is no more."""
+        return self._array()
+
+    @property
+    def bytes(self) -> Any:
+        """The memory, which is still there."""
+        return flat(self.array)
+
+    def changed(self) -> bool:
+        """Whether the numbers are others than those that were noted, if it is still there."""
+        array = self.array
+        return array is not None and checksum(flat(array)) != self.seen
 
 
 class Line(NamedTuple):
