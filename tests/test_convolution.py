@@ -21,6 +21,21 @@ def test_adding_up_windows_is_the_adjoint_of_cutting_them_out(kernel, stride, di
 
 
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(0, 2), st.integers(1, 2), st.integers(0, 2**31))
+def test_channels_side_by_side_are_convolved_and_differentiated_as_others_and_stay_side_by_side(k, s, p, d, seed):
+    rng, params = np.random.default_rng(seed), {"stride": s, "padding": p, "dilation": d}
+    last = rng.standard_normal((2, 6, 7, 3))
+    weight, bias = Tensor(rng.standard_normal((4, 3, k, k))), Tensor(rng.standard_normal(4))
+    answers = []
+    for array in (np.moveaxis(last, -1, 1), np.ascontiguousarray(np.moveaxis(last, -1, 1))):
+        leaves = [t.detach().requires_grad_() for t in (Tensor(array), weight, bias)]
+        y = ops.conv2d(*leaves, **params)
+        answers.append([y, *autograd.grad(y, leaves, np.cos(y.array))])
+    assert answers[0][0].array.transpose(0, 2, 3, 1).flags.c_contiguous
+    for one, other in zip(*answers, strict=True):
+        np.testing.assert_allclose(one.array, other.array, rtol=1e-9, atol=1e-9)
+
+
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(0, 2), st.integers(1, 2), st.integers(0, 2**31))
 def test_a_transposed_convolution_is_the_adjoint_of_the_convolution(kernel, stride, padding, groups, seed):
     rng, params = np.random.default_rng(seed), {"stride": stride, "padding": padding, "groups": groups}
     x, weight = rng.standard_normal((2, 2, 6, 7)), rng.standard_normal((4, 2 // groups, kernel, kernel))

@@ -38,19 +38,6 @@ def address(dtype: Any) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0 if function else 0
 
 
-@cache
-def rows_at_once() -> int:
-    """A number of rows such that a product cut at its multiples has the same bits as the whole.
-
-    It is what OpenBLAS's kernel for this processor takes at a time; where that was not tried, a multiple of all known.
-    """
-    name = getattr(_library(), "scipy_openblas_get_corename64_", None)
-    if name is None:
-        return 48
-    name.restype = ctypes.c_char_p
-    return {b"Haswell": 12, b"Zen": 12, b"SkylakeX": 16}.get(name(), 48)
-
-
 class single_threaded:  # a function to its users, a class because it is entered thousands of times
     """As long as this lasts, each matrix product runs on the one thread that asks for it. It holds for all threads."""
 

@@ -1,7 +1,7 @@
 """Matrix products on the CPU, shared out by rows of the result, by its columns, or by the products of a batch.
 
 Replaces nothing in an eager call, where NumPy hands the same work to the same BLAS; a recorded step needs it in shares.
-A thread that does several items in a row does them in one product, for BLAS rearranges its operands each time.
+There are as many items as threads, for BLAS rearranges its operands for each.
 Applies: float32 or float64 whose matrices or their transposes have contiguous rows, where NumPy brings OpenBLAS.
 """
 
@@ -13,12 +13,15 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_ft.dispatch import Share
-from tinygrad_ft.kernels.cpu.blas import PLAIN, TRANSPOSED, address, gemm, rows_at_once
+from tinygrad_ft.kernels.cpu.blas import PLAIN, TRANSPOSED, address, gemm
 from tinygrad_ft.kernels.cpu.copy import into_contiguous
+from tinygrad_ft.kernels.cpu.mostly_zero import add_nonzero, mostly_zero
 from tinygrad_ft.kernels.cpu.vector import alike, compiled, inlined
 from tinygrad_ft.ops.linalg import linear, matmul
+from tinygrad_ft.threads import usable_threads
 
-COLUMNS = 16  # in an item: as many as OpenBLAS takes at a time
+UNIT = 16  # rows or columns of a piece: a multiple of what OpenBLAS takes at a time
+WORTH_PIECES = 1 << 18  # multiply-adds of a product, or there are fewer rows than it takes to share them out
 
 
 @inlined
@@ -34,27 +37,37 @@ def matmul_parts(
 ) -> None:  # fmt: skip
     """c = op(a) op(b) + bias for the items start to end, each so many rows or columns (`grain`) of a product.
 
+    An item is always done by itself: how OpenBLAS adds up depends on how large a product it is given.
+
     All arrays are given as the memory from their first to their last element; bias may be empty. A product of the batch
     has `parts` items; the one in place i, j, with j below `inner`, begins i a1 + j a2 elements into a and i b1 + j b2
-    into b, and those of c lie end to end.
+    into b, and those of c lie end to end. Where a is mostly 0 in an item, as the gradient of a maximum is, only what is
+    not 0 is multiplied, as if 0 times infinity were 0.
     """
     one, zero, size = c.dtype.type(1), c.dtype.type(0), c.itemsize
-    item = start
-    while item < end:
+    for item in range(start, end):
         i, j, part = item // parts // inner, item // parts % inner, item % parts
-        some = min(parts - part, end - item)
+        down, across = (lda, 1) if ta == PLAIN else (1, lda)
         top, left, bottom, right = 0, 0, rows, columns
         if rows >= columns:
-            top, bottom = part * grain, min((part + some) * grain, rows)
+            top, bottom = part * grain, min((part + 1) * grain, rows)
         else:
-            left, right = part * grain, min((part + some) * grain, columns)
-        at_a = i * a1 + j * a2 + top * (lda if ta == PLAIN else 1)
+            left, right = part * grain, min((part + 1) * grain, columns)
+        at_a = i * a1 + j * a2 + top * down
         at_b = i * b1 + j * b2 + left * (1 if tb == PLAIN else ldb)
         at_c = ((i * inner + j) * rows + top) * columns + left
         from_a, from_b = a.ctypes.data + at_a * size, b.ctypes.data + at_b * size
         n, m = bottom - top, right - left
         stretch = bias[left:right]
-        if turned(ta, tb, rows, columns):
+        if tb == PLAIN and mostly_zero(a, at_a, across, down, n, depth):
+            for row in range(n):
+                out = c[at_c + row * columns : at_c + row * columns + m]
+                if bias.size > 0:
+                    out[:] = stretch
+                else:
+                    out[:] = zero
+            add_nonzero(a, at_a, across, down, b, at_b, ldb, c, at_c, columns, n, m, depth)
+        elif turned(ta, tb, rows, columns):
             y = np.empty((m, n), c.dtype)
             gemm(
                 function, np.int32(PLAIN), np.int32(TRANSPOSED), m, n, depth, one, from_b, ldb, from_a, lda, zero,
@@ -76,7 +89,6 @@ def matmul_parts(
                 function, np.int32(ta), np.int32(tb), n, m, depth, one, from_a, lda, from_b, ldb,
                 one if bias.size > 0 else zero, c.ctypes.data + at_c * size, columns,
             )  # fmt: skip
-        item += some
 
 
 class Matrix(NamedTuple):
@@ -128,8 +140,10 @@ def _plan(a: Any, b: Any) -> tuple[Any, ...] | None:
     if len(batch) > 2:
         return None
     (outer, a1, b1), (inner, a2, b2) = ([(1, 0, 0)] * 2 + batch)[-2:]
-    grain = rows_at_once() if rows >= columns or turned.py_func(of_a.form, of_b.form, rows, columns) else COLUMNS
-    parts = -(-max(rows, columns) // grain)
+    longer, work = max(rows, columns), rows * columns * depth * outer * inner
+    pieces = 1 if work < WORTH_PIECES or outer * inner >= 4 * usable_threads() else usable_threads()
+    grain = -(-longer // pieces // UNIT) * UNIT
+    parts = -(-longer // grain)
     sizes = of_a.form, of_b.form, rows, columns, depth, of_a.leading, of_b.leading
     return (*sizes, grain, parts, inner, a1, a2, b1, b2), outer * inner * parts
 

@@ -2,12 +2,14 @@
 
 Replaces: ops.convolution.overlap_add, the backward of a convolution. Reads w once and writes y once, where NumPy goes
 over the whole of y for each place in a window.
+Where channels are neighbours in memory, place by place, all channels of one at a time.
 Applies: float32 or float64, one or two axes of windows, up to two before them, any layout without negative strides;
 for an eager call from 4,096 elements on, below which NumPy is as quick.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from tinygrad_ft.kernels.cpu.copy import into_contiguous
 from tinygrad_ft.kernels.cpu.eager import done
 from tinygrad_ft.kernels.cpu.matmul import memory
 from tinygrad_ft.kernels.cpu.vector import compiled
-from tinygrad_ft.ops.convolution import overlap_add
+from tinygrad_ft.ops.convolution import added_up_in, overlap_add, side_by_side
 
 THRESHOLD = 4096
 
@@ -48,6 +50,31 @@ def overlapping_windows(w: Any, y: Any, lengths: Any, strides: Any, steps: Any, 
                             out[at_y + b * step_y] += w[at_w + b * step_w]
 
 
+@compiled
+def overlapping_windows_side_by_side(
+    w: Any, y: Any, lengths: Any, strides: Any, steps: Any, start: int, end: int
+) -> None:
+    """y[i, a s + k d, b t + l e, c] = the sum of w[k, l, i, c, a, b], which is contiguous in c; i from start to end.
+
+    `lengths`, `strides` and `steps` as for overlapping_windows, whose second axis of i is c.
+    """
+    across = y.shape[2]
+    for item in range(start, end):
+        out = y[item].reshape(-1)
+        for j in range(out.size):
+            out[j] = 0
+        for k in range(lengths[0]):
+            for m in range(lengths[1]):
+                at = item * strides[2] + k * strides[0] + m * strides[1]
+                for a in range(lengths[4]):
+                    row = (a * steps[2] + k * steps[0]) * across + m * steps[1]
+                    for b in range(lengths[5]):
+                        at_w = np.uint64(at + a * strides[4] + b * strides[5])
+                        at_y = np.uint64((row + b * steps[3]) * lengths[3])
+                        for c in range(np.uint64(lengths[3])):
+                            out[at_y + c] += w[at_w + c]
+
+
 def _six(w: Any, n: int) -> Any:
     """w with two axes in a window, two of channels and two of windows."""
     lead = w.ndim - 2 * n
@@ -62,20 +89,29 @@ def _applies(w: Any, *, size: Any, stride: Any, dilation: Any) -> bool:
 
 
 @overlap_add.shares("cpu", when=_applies)
-@into_contiguous
 def overlap_add_shares(y: Any, w: Any, *, size: Any, stride: Any, dilation: Any) -> list[Share]:
-    """Channels of examples."""
+    """Channels of examples; examples, where y and w have their channels side by side."""
     n = len(size)
-    w = _six(w, n)
     one = (1,) * (2 - n)
-    numbers = (w.shape, [s // w.itemsize for s in w.strides], [*one, *dilation, *one, *stride])
-    arrays = (memory(w), y.reshape(-1, *one, *size), *(np.array(some, np.int64) for some in numbers))
-    return [Share(overlapping_windows, w.shape[2] * w.shape[3], arrays)]
+    six = _six(w, n)
+    numbers = (six.shape, [s // w.itemsize for s in six.strides], [*one, *dilation, *one, *stride])
+    tables = tuple(np.array(some, np.int64) for some in numbers)
+    channels = y.ndim - n - 1
+    if channels >= 0 and side_by_side(w, n + channels) and side_by_side(y, channels):
+        last = np.moveaxis(y, channels, -1)
+        if last.flags.c_contiguous:
+            whole = last.reshape(-1, *one, *size, y.shape[channels])
+            return [Share(overlapping_windows_side_by_side, six.shape[2], (memory(w), whole, *tables))]
+    return _by_channel(y, w, tables, (*one, *size))
+
+
+@into_contiguous
+def _by_channel(y: Any, w: Any, tables: Any, size: Any) -> list[Share]:
+    return [Share(overlapping_windows, y.size // prod(size), (memory(w), y.reshape(-1, *size), *tables))]
 
 
 @overlap_add.kernel("cpu", when=lambda w, **rest: w.size >= THRESHOLD and _applies(w, **rest))
 def overlap_add_by_channel(xp: Any, w: Any, *, size: Any, stride: Any, dilation: Any) -> Any:
     """A channel at a time."""
-    n = len(size)
-    y = np.empty((*w.shape[n : w.ndim - n], *size), w.dtype)
+    y = added_up_in(np.empty, w, size)
     return done(y, overlap_add_shares, w, size=size, stride=stride, dilation=dilation)

@@ -156,6 +156,8 @@ def _contiguous(shape: tuple[int, ...]) -> Strides:
 def reduced(y: Any, x: Any, axes: tuple[int, ...], rows: Any, columns: Any, *numbers: Any) -> list[Share]:
     """The work of one of two loops, by way of contiguous copies where it needs them."""
     y, before, after = y.reshape(kept_shape(x.shape, axes)), list[Share](), list[Share]()
+    order = sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]))  # as the axes lie in x
+    x, y, axes = x.transpose(order), y.transpose(order), tuple(order.index(i) for i in axes)
     found = rows_along(x.shape, axes, steps_of(x), steps_of(y))
     if found is None:
         if not x.flags.c_contiguous:

@@ -1,7 +1,8 @@
 """Convolutions: windows of x, and one matrix product of the kernels with all of them.
 
 `windows` is a view, and `overlap_add` puts windows back where they came from and adds up; each is the other's adjoint.
-In between the columns lie as (channels, kernel, n, places), so that what is copied is copied in long rows.
+In between the columns lie as (channels, kernel, n, places), so that what is copied is copied in long rows; or as
+(n, places, kernel, channels) where the channels of x lie side by side, as those of words do. y then lies like x.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tinygrad_ft.engine import Array, op
 from tinygrad_ft.ops.arrange import pad_constant
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.index import getitem
-from tinygrad_ft.ops.linalg import matmul
+from tinygrad_ft.ops.linalg import linear, matmul
 from tinygrad_ft.ops.shape import Shape, permute, reshape, transpose
 
 __all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"]
@@ -45,16 +46,31 @@ def windows_vjp(g: Array, *, kernel: Shape, stride: Shape, dilation: Shape, x_sh
 def overlap_add(xp: Any, w: Array, *, size: Shape, stride: Shape, dilation: Shape) -> Array:
     """Zeros with every window added where it was cut out; the adjoint of windows.
 
-    Shapes: w (*kernel, ..., *places) -> y (..., *size).
+    Shapes: w (*kernel, ..., *places) -> y (..., *size). If the axis before the places is contiguous in w, it is in y.
     """
     n = len(size)
     if w.shape[:n] == (1,) * n and w.shape[w.ndim - n :] == size:  # windows of one place, one at each: w itself
         return w[(0,) * n]
-    y = xp.zeros((*w.shape[n : w.ndim - n], *size), dtype=w.dtype)
+    y = added_up_in(xp.zeros, w, size)
     for at in product(*map(range, w.shape[:n])):
         steps = zip(at, w.shape[w.ndim - n :], stride, dilation, strict=True)
         y[(..., *(slice(k * d, k * d + (o - 1) * s + 1, s) for k, o, s, d in steps))] += w[at]
     return y
+
+
+def added_up_in(make: Any, w: Array, size: Shape) -> Array:
+    """What `make` answers for the shape of the answer of overlap_add, its axes lying as those of w do."""
+    n, lead = len(size), w.ndim - len(size) - 1
+    if lead >= n and side_by_side(w, lead):
+        y = make((*w.shape[n:lead], *size, w.shape[lead]), dtype=w.dtype)
+        return y.transpose((*range(lead - n), y.ndim - 1, *range(lead - n, y.ndim - 1)))
+    return make((*w.shape[n : w.ndim - n], *size), dtype=w.dtype)
+
+
+def side_by_side(x: Array, axis: int) -> bool:
+    """Whether the elements along an axis are neighbours in memory."""
+    a: Any = getattr(x, "array", x)
+    return bool(a.shape[axis] > 1 and a.strides[axis] == a.itemsize)
 
 
 @overlap_add.vjp
@@ -95,6 +111,15 @@ def bordered(x: Array, borders: list[tuple[int, int]], value: float = 0.0) -> Ar
     return pad_constant(x, widths=((0, 0),) * (x.ndim - len(borders)) + tuple(borders), value=value)
 
 
+def _channels_last(n: int) -> tuple[int, ...]:
+    """The order of the axes (batch, channels, *size) that puts channels at the end."""
+    return (0, *range(2, n + 2), 1)
+
+
+def _channels_second(n: int) -> tuple[int, ...]:
+    return (0, n + 1, *range(1, n + 1))
+
+
 def _checked(name: str, n: int, x: Array, weight: Array, bias: Array, groups: int, transposed: bool) -> tuple[int, int]:
     """How many channels go in and come out."""
     if weight.ndim != n + 2 or 0 in weight.shape[2:]:
@@ -133,12 +158,24 @@ def _convolved(
         borders = [((m - 1) // 2, m // 2) if padding == "same" else (0, 0) for m in spans]
     else:
         borders = [(p, p) for p in numbers(name, "padding", padding, n, 0)]
-    x = bordered(x, borders)
+    side = groups == 1 and side_by_side(x, 1)
+    if side and any(map(any, borders)):
+        padded = pad_constant(permute(x, _channels_last(n)), widths=((0, 0), *borders, (0, 0)), value=0.0)
+        x = permute(padded, _channels_second(n))
+    else:
+        x = bordered(x, borders)
     if any(size < m for size, m in zip(x.shape[2:], spans, strict=True)):
         raise ValueError(f"{name}: windows over {tuple(spans)} places do not fit into {tuple(x.shape[2:])}, padded")
 
     w = windows(x, kernel=kernel, stride=stride, dilation=dilation)
     examples, places = x.shape[0], tuple(w.shape[n + 2 :])
+    if side:
+        columns = permute(w, (n, *range(n + 2, 2 * n + 2), *range(n), n + 1))
+        rows, depth = examples * prod(places), inputs * prod(kernel)
+        of_outputs = reshape(permute(weight, _channels_last(n)), (outputs, depth))
+        y = linear(reshape(columns, (rows, depth)), of_outputs, bias)
+        y = permute(reshape(y, (examples, *places, outputs)), _channels_second(n))
+        return y if x.ndim == input.ndim else reshape(y, y.shape[1:])
     columns = permute(w, (n + 1, *range(n + 1), *range(n + 2, 2 * n + 2)))
     depth = inputs // groups * prod(kernel)
     y = matmul(
