@@ -142,3 +142,32 @@ def test_a_running_mean_that_differs_is_seen(rng):
     ours.momentum = 0.1001
     with pytest.raises(AssertionError):
         assert_agree(ours, theirs, rng.standard_normal(IMAGE), rng)
+
+
+def derivatives(functional, grad, a, eps):
+    """Value of RMS norm, its first derivatives by x and weight and their second ones, summed by random weights."""
+    x, w, *ways = a
+    y = functional.rms_norm(x, (x.shape[-1],), w, eps)
+    loss = (y * ways[0]).sum()
+    plain = grad(loss, (x, w), retain_graph=True)  # by a kernel, as a graph of the derivative is not wanted
+    first = grad(loss, (x, w), create_graph=True)
+    return [y, *plain, *first, *grad((first[0] * ways[1]).sum() + (first[1] * ways[2]).sum(), (x, w))]
+
+
+def assert_rms_norm_agrees(dtype, eps, our_eps, tolerance, rng):
+    arrays = [rng.standard_normal(s).astype(dtype) for s in [(130, 48), (48,), (130, 48), (130, 48), (48,)]]
+    ours = derivatives(nn.functional, tg.autograd.grad, [tg.tensor(a, requires_grad=True) for a in arrays], our_eps)
+    leaves = [torch.tensor(a, requires_grad=True) for a in arrays]
+    theirs = derivatives(torch.nn.functional, torch.autograd.grad, leaves, eps)
+    for mine, other in zip(ours, theirs, strict=True):
+        other = other.numpy(force=True)
+        assert mine.array.dtype == other.dtype
+        np.testing.assert_allclose(mine.array, other, rtol=0, atol=tolerance * abs(other).max())
+
+
+@pytest.mark.parametrize("eps", [None, 1e-2])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-6), (np.float64, 1e-13)])
+def test_rms_norm_of_many_rows_agrees_with_pytorchs_and_another_eps_is_seen(dtype, eps, tolerance, rng):
+    assert_rms_norm_agrees(dtype, eps, eps, tolerance, rng)
+    with pytest.raises(AssertionError):
+        assert_rms_norm_agrees(dtype, eps, 1.1e-2, tolerance, rng)

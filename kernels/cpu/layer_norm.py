@@ -14,11 +14,19 @@ import numpy as np
 
 from tinygrad_ft.dispatch import Share
 from tinygrad_ft.kernels.cpu.eager import done
-from tinygrad_ft.kernels.cpu.vector import alike, compiled, product_sum, total
+from tinygrad_ft.kernels.cpu.row_weights import (
+    ADDED,
+    add_chunks,
+    add_four,
+    add_four_products,
+    add_one,
+    add_one_product,
+    chunks_of,
+    fit,
+    row_of,
+)
+from tinygrad_ft.kernels.cpu.vector import compiled, product_sum, total
 from tinygrad_ft.ops.normalise import layer_norm_grad, layer_norm_of_rows
-
-CHUNKS, FEWEST = 32, 32  # at most so many chunks of at least so many rows, each with sums for gw and gb of its own
-ADDED = 4  # rows whose shares in gw and gb are added in the precision of x; then float64 goes on
 
 
 @compiled
@@ -44,7 +52,7 @@ def layer_norm_grad_chunks(
     number, n = x.dtype.type, x.shape[1]
     z = np.empty((ADDED, n), x.dtype)
     for chunk in range(start, end):
-        gw, gb = sums[chunk, 0], sums[chunk, 1]
+        gw, gb = sums[0, chunk], sums[1, chunk]
         gw[:] = 0.0
         gb[:] = 0.0
         last = min((chunk + 1) * rows, x.shape[0])
@@ -61,60 +69,27 @@ def layer_norm_grad_chunks(
                 for j in range(row.size):
                     out[j] = s * (out[j] - shift - b[j] * tilt)
             if here == ADDED:
-                _add_four(g[first : first + ADDED], z, gw, gb)
+                add_four_products(g[first : first + ADDED], z, gw)
+                add_four(g[first : first + ADDED], gb)
             else:
                 for i in range(here):
-                    _add_one(g[first + i], z[i], gw, gb)
-
-
-@compiled
-def _add_four(g: Any, z: Any, gw: Any, gb: Any) -> None:
-    """gw += the sum of g z over four rows, gb += that of g."""
-    a, b, c, d = g[0], g[1], g[2], g[3]
-    p, q, r, s = z[0], z[1], z[2], z[3]
-    for j in range(gw.size):
-        gw[j] += (a[j] * p[j] + b[j] * q[j]) + (c[j] * r[j] + d[j] * s[j])
-    for j in range(gb.size):
-        gb[j] += (a[j] + b[j]) + (c[j] + d[j])
-
-
-@compiled
-def _add_one(a: Any, z: Any, gw: Any, gb: Any) -> None:
-    for j in range(gw.size):
-        gw[j] += a[j] * z[j]
-    for j in range(gb.size):
-        gb[j] += a[j]
+                    add_one_product(g[first + i], z[i], gw)
+                    add_one(g[first + i], gb)
 
 
 @compiled
 def layer_norm_grad_columns(sums: Any, gw: Any, gb: Any, start: int, end: int) -> None:
     """gw and gb for columns start to end: the sums of the chunks, first to last."""
-    total_w, total_b = np.zeros(end - start), np.zeros(end - start)
-    for chunk in range(sums.shape[0]):
-        w, b = sums[chunk, 0, start:end], sums[chunk, 1, start:end]
-        for j in range(w.size):
-            total_w[j] += w[j]
-        for j in range(b.size):
-            total_b[j] += b[j]
-    gw[start:end] = total_w
-    gb[start:end] = total_b
-
-
-def _row(a: Any, otherwise: int, x: Any, width: int) -> Any:
-    """weight or bias as one row; of the same number throughout if it is None."""
-    return np.full(width, otherwise, x.dtype) if a is None else a.reshape(-1)
-
-
-def _applies(x: Any, *rest: Any) -> bool:
-    return x.size > 0 and alike(x, *(a for a in rest if a is not None))
+    add_chunks(sums[0], gw, start, end)
+    add_chunks(sums[1], gb, start, end)
 
 
 def _value_applies(x: Any, weight: Any, bias: Any, *, axes: int, eps: float) -> bool:
-    return _applies(x, weight, bias)
+    return fit(x, axes, rows=(weight, bias))
 
 
 def _grad_applies(g: Any, x: Any, weight: Any, m: Any, r: Any, *, axes: int) -> bool:
-    return bool(g.shape == x.shape) and _applies(x, g, weight, m, r)
+    return fit(x, axes, whole=(g,), rows=(weight,), numbers=(m, r))
 
 
 @layer_norm_of_rows.shares("cpu", when=_value_applies)
@@ -122,7 +97,7 @@ def layer_norm_shares(y: Any, x: Any, weight: Any, bias: Any, *, axes: int, eps:
     """Rows."""
     out, mean, r = y
     shape = n, width = mean.size, x.size // mean.size
-    scaled = _row(weight, 1, x, width), _row(bias, 0, x, width)
+    scaled = row_of(weight, 1, x, width), row_of(bias, 0, x, width)
     arrays = x.reshape(shape), *scaled, out.reshape(shape), mean.reshape(-1), r.reshape(-1)
     return [Share(layer_norm_rows, n, (*arrays, np.float64(eps)))]
 
@@ -132,13 +107,13 @@ def layer_norm_grad_shares(y: Any, g: Any, x: Any, weight: Any, m: Any, r: Any, 
     """Chunks of rows, then columns."""
     gx, gw, gb = y
     shape = n, width = m.size, x.size // m.size
-    rows = max(FEWEST, -(-n // CHUNKS))
-    sums = np.empty((-(-n // rows), 2, width))
-    w, m, r = _row(weight, 1, x, width), m.reshape(-1), r.reshape(-1)
+    chunks, rows = chunks_of(n)
+    sums = np.empty((2, chunks, width))
+    w, m, r = row_of(weight, 1, x, width), m.reshape(-1), r.reshape(-1)
     return [
         Share(
             layer_norm_grad_chunks,
-            len(sums),
+            chunks,
             (g.reshape(shape), x.reshape(shape), w, m, r, gx.reshape(shape), sums, rows),
         ),
         Share(layer_norm_grad_columns, width, (sums, gw.reshape(-1), gb.reshape(-1))),

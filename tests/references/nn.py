@@ -52,6 +52,26 @@ def layer_norm_grad(g, x, weight, m, r, *, axes):
     return gx.reshape(x.shape), gw.reshape(shape), gb.reshape(shape)
 
 
+def rms_norm_of_rows(x, weight, axes=1, eps=1e-5):
+    r = np.empty((*x.shape[: x.ndim - axes], *(1,) * axes))
+    for place, numbers in meetings(x, tuple(range(x.ndim - axes, x.ndim))).items():
+        r[place] = (math.fsum(x * x for x in numbers) / len(numbers) + eps) ** -0.5
+    return rms_norm(x, x.shape[x.ndim - axes :], weight, eps), r
+
+
+def rms_norm_grad(g, x, weight, r, *, axes):
+    """By the whole Jacobian r (1 - z z^T / n) of each row."""
+    shape = x.shape[x.ndim - axes :]
+    n = math.prod(shape)
+    w = np.ones(n) if weight is None else weight.reshape(n)
+    gx, gw = np.empty((x.size // n, n)), np.zeros(n)
+    for i, (one, row, scale) in enumerate(zip(g.reshape(-1, n), x.reshape(-1, n), r.reshape(-1), strict=True)):
+        z = row * scale
+        gx[i] = scale * (np.eye(n) - np.outer(z, z) / n) @ (one * w)
+        gw += one * z
+    return gx.reshape(x.shape), gw.reshape(shape)
+
+
 def attention_grad(g, q, k, v, p, *, causal, scale):
     """By the whole Jacobian of each row of weights."""
     gp = np.einsum("...ie,...je->...ij", g, v)
@@ -230,6 +250,8 @@ REFERENCES = {
     "normalise": normalise,
     "layer_norm_of_rows": layer_norm_of_rows,
     "layer_norm_grad": layer_norm_grad,
+    "rms_norm_of_rows": rms_norm_of_rows,
+    "rms_norm_grad": rms_norm_grad,
     "attention_grad": attention_grad,
     "layer_norm": layer_norm,
     "attention": attention,

@@ -11,7 +11,7 @@ from tinygrad_ft import engine
 from tinygrad_ft.chain_rule import cast
 from tinygrad_ft.engine import Array, Value, op
 from tinygrad_ft.ops.composed import composed
-from tinygrad_ft.ops.functions import rsqrt, sqrt
+from tinygrad_ft.ops.functions import rsqrt
 from tinygrad_ft.ops.reduce import HALF, count_along, in_float32, mean, sum
 from tinygrad_ft.ops.shape import permute, reshape
 from tinygrad_ft.ops.update import moved_towards
@@ -86,6 +86,39 @@ def layer_norm_grad(g: Array, x: Array, weight: Array, m: Array, r: Array, *, ax
     return gx, sum(g * z, axis=rows), sum(g, axis=rows)
 
 
+@op
+def rms_norm_of_rows(xp: Any, x: Array, weight: Array, *, axes: int = 1, eps: float = 1e-5) -> tuple[Array, Array]:
+    """(y, r): y = x r weight, r = 1 / sqrt(mean(x^2) + eps) over the last `axes` axes; weight may be None.
+
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+    """
+    if x.dtype is HALF:
+        return in_float32(rms_norm_of_rows, xp, x, weight, axes=axes, eps=eps)  # type: ignore[no-any-return]
+    r = 1.0 / xp.sqrt(xp.mean(x * x, axis=tuple(range(x.ndim - axes, x.ndim)), keepdims=True) + eps)
+    return x * r if weight is None else x * r * weight, r
+
+
+@rms_norm_of_rows.vjp
+def rms_norm_of_rows_vjp(
+    gs: list[Array | None], x: Array, weight: Array, y: tuple[Array, Array], *, axes: int
+) -> tuple[Any, ...]:
+    """See rms_norm_grad; beside it dr = -r^3 mean(x dx)."""
+    (g, gr), (_, r) = gs, y
+    gx, gw = (None, None) if g is None else rms_norm_grad(g, x, weight, r, axes=axes)
+    if gr is None:
+        return gx, gw
+    more = gr * r * r * r * x * (-1.0 / count_along(x.shape, tuple(range(x.ndim - axes, x.ndim))))
+    return more if gx is None else gx + more, gw
+
+
+@composed
+def rms_norm_grad(g: Array, x: Array, weight: Array, r: Array, *, axes: int) -> tuple[Array, Array]:
+    """(gx, gw): with z = x r and h = g w: gx = r (h - z mean(h z)), gw = sum(g z)."""
+    over = tuple(range(x.ndim - axes, x.ndim))
+    z, h = x * r, g if weight is None else g * weight
+    return r * (h - z * mean(h * z, over, True)), sum(g * z, axis=tuple(range(x.ndim - axes)))
+
+
 def _last_lengths(name: str, normalized_shape: Any, x: Array, **scales: Array) -> tuple[int, ...]:
     """normalized_shape as a tuple, if x ends in it, and what scales and shifts by element has it."""
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
@@ -115,14 +148,16 @@ def layer_norm(x: Array, normalized_shape: Any, weight: Array = None, bias: Arra
 def rms_norm(input: Array, normalized_shape: Any, weight: Array = None, eps: float | None = None) -> Array:
     """x divided by the root of its mean square over its last axes, then scaled by weight, if not None.
 
-    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019. eps is the dtype's own unless told.
+    Shapes: x (..., *normalized_shape); weight normalized_shape. eps is the dtype's own unless told.
     """
     shape = _last_lengths("rms_norm", normalized_shape, input, weight=weight)
-    wide = cast(input, dtype=np.dtype(np.float32)) if input.dtype == HALF else input
     eps = float(np.finfo(input.dtype if input.dtype.kind == "f" else np.float32).eps) if eps is None else eps
-    y = wide / sqrt(mean(wide * wide, tuple(range(-len(shape), 0)), True) + eps)
+    narrow = input.dtype.kind != "f" or input.dtype == HALF
+    wide = cast(input, dtype=np.dtype(np.float32)) if narrow else input
+    within = None if weight is None or narrow or weight.dtype != input.dtype else weight
+    y = rms_norm_of_rows(wide, within, axes=len(shape), eps=eps)[0]
     y = cast(y, dtype=HALF) if input.dtype == HALF else y
-    return y if weight is None else y * weight
+    return y if within is weight else y * weight
 
 
 @composed

@@ -49,6 +49,15 @@ SAMPLES: Samples = {
             {"axes": 2},
         ),
     ),
+    "rms_norm_of_rows": of(
+        lambda rng: Sample((normal(rng, 3, 4), normal(rng, 4))),
+        lambda rng: Sample((normal(rng, 2, 3, 2), None), {"axes": 2, "eps": 1e-2}),
+        lambda rng: Sample((normal(rng, 0, 4), None)),
+    ),
+    "rms_norm_grad": of(
+        lambda rng: Sample((normal(rng, 3, 4), normal(rng, 3, 4), normal(rng, 4), positive(rng, 3, 1)), {"axes": 1}),
+        lambda rng: Sample((normal(rng, 2, 3, 2), normal(rng, 2, 3, 2), None, positive(rng, 2, 1, 1)), {"axes": 2}),
+    ),
     "attention_grad": of(
         lambda rng: Sample(
             (
