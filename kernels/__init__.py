@@ -13,7 +13,10 @@ if __name__ == "kernels":
 # op, device, module that registers its kernels, elements from which it is worth importing
 PENDING = [
     ("gelu", "cpu", "tinygrad_ft.kernels.cpu.gelu", 4096),
-    ("gelu_slope", "cpu", "tinygrad_ft.kernels.cpu.gelu", 4096),
+    ("gelu_grad", "cpu", "tinygrad_ft.kernels.cpu.gelu", 4096),
+    ("tanh_grad", "cpu", "tinygrad_ft.kernels.cpu.tanh", 1 << 16),
+    ("sigmoid", "cpu", "tinygrad_ft.kernels.cpu.sigmoid", 1 << 14),
+    ("sigmoid_grad", "cpu", "tinygrad_ft.kernels.cpu.sigmoid", 1 << 16),
     ("softmax", "cpu", "tinygrad_ft.kernels.cpu.softmax", 4096),
     ("softmax_grad", "cpu", "tinygrad_ft.kernels.cpu.softmax", 4096),
     ("log_softmax", "cpu", "tinygrad_ft.kernels.cpu.softmax", 4096),
@@ -21,6 +24,8 @@ PENDING = [
     ("attention_grad", "cpu", "tinygrad_ft.kernels.cpu.attention", 4096),
     ("layer_norm_of_rows", "cpu", "tinygrad_ft.kernels.cpu.layer_norm", 4096),
     ("layer_norm_grad", "cpu", "tinygrad_ft.kernels.cpu.layer_norm", 4096),
+    ("rms_norm_of_rows", "cpu", "tinygrad_ft.kernels.cpu.rms_norm", 4096),
+    ("rms_norm_grad", "cpu", "tinygrad_ft.kernels.cpu.rms_norm", 4096),
     ("summed_cross_entropy", "cpu", "tinygrad_ft.kernels.cpu.summed_cross_entropy", 1),
     ("sum_rows", "cpu", "tinygrad_ft.kernels.cpu.gather", 4096),
     ("put", "cpu", "tinygrad_ft.kernels.cpu.gather", 4096),

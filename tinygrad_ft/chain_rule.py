@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+from numpy import ndarray
+
 from tinygrad_ft import engine
 from tinygrad_ft.device import DEVICES, cpu
 from tinygrad_ft.engine import RELEASED, Array, Node, Value, elementwise, op, pick
@@ -71,6 +73,9 @@ def own(g: Array, lent: set[int]) -> Any:
     Rules are linear in g, so they answer with fresh memory, or with g itself or a view of it. So a copy is needed of
     views, and of arrays that someone holds already: the one who gave the seed, a hook, another owner.
     """
+    if type(g) is ndarray and g.base is None and id(g) not in lent:
+        lent.add(id(g))
+        return engine.Tensor(g)
     g = as_tensor(g)
     if g.array.base is not None or id(g.array) in lent:
         g = clone(g)
@@ -154,6 +159,10 @@ def ones_of(xp: Any, y: Array) -> Array:
 @op
 def expand(xp: Any, x: Array, *, shape: tuple[int, ...]) -> Array:
     """x repeated along new or single axes until it has that shape; a view."""
+    if type(x) is ndarray and x.size == 1:
+        y = ndarray(shape, x.dtype, x, strides=(0,) * len(shape))  # in a tenth of the time
+        y.flags.writeable = False
+        return y
     return xp.broadcast_to(x, shape)
 
 
@@ -169,7 +178,7 @@ def sum_to(xp: Any, x: Array, *, shape: tuple[int, ...]) -> Array:
     lead = x.ndim - len(shape)
     axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1)
     wide = xp.float32 if x.dtype == xp.float16 else None  # float16 cannot count past 2048
-    y = xp.sum(x, axis=axes, keepdims=lead == 0, dtype=wide).astype(x.dtype, copy=False)
+    y = x.sum(axis=axes, keepdims=lead == 0, dtype=wide).astype(x.dtype, copy=False)
     return y if y.shape == shape else y.reshape(shape)
 
 
@@ -211,9 +220,9 @@ def fit(g: Array, shape: tuple[int, ...], dtype: Any, by: str = "a rule") -> Arr
     """
     if g.shape != shape:
         lead = g.ndim - len(shape)
-        if g.ndim == 0 or (lead == 0 and all(n in (1, m) for n, m in zip(g.shape, shape, strict=True))):
+        if g.ndim == 0 or (lead == 0 and all([n in (1, m) for n, m in zip(g.shape, shape, strict=True)])):
             g = expand(g, shape=shape)
-        elif lead >= 0 and all(m in (1, n) for n, m in zip(g.shape[lead:], shape, strict=True)):
+        elif lead >= 0 and all([m in (1, n) for n, m in zip(g.shape[lead:], shape, strict=True)]):
             g = sum_to(g, shape=shape)
         else:
             raise ValueError(

@@ -22,12 +22,14 @@ class Kernel(NamedTuple):
 class Share(NamedTuple):
     """Work that threads can share out: `loop(*arguments, start, end)` does the items from start to end, of so many.
 
-    The loop is a compiled function that needs no lock of Python's; arguments are arrays, floats and integers.
+    The loop is a compiled function that needs no lock of Python's; arguments are arrays, floats and integers. `weight`
+    is how long it takes for each byte of them, in times of a copy: where there is more to do, threads pay sooner.
     """
 
     loop: Any
     items: int
     arguments: tuple[Any, ...]
+    weight: float = 1.0
 
 
 class Division(NamedTuple):
@@ -49,11 +51,14 @@ class Kernels:
         self.choice: str | None = None
         self.divisions: dict[str, list[Division]] = {}
 
-    def register(self, device: str, when: Callable[..., bool]) -> Callable[[F], F]:
-        """A decorator that adds a kernel, under its function's name."""
+    def register(self, device: str, when: Callable[..., bool], elements: int = 0) -> Callable[[F], F]:
+        """A decorator that adds a kernel, under its function's name, for first arrays of so many elements or more."""
+
+        def merited(*arrays: Any, **params: Any) -> bool:
+            return getattr(arrays[0], "size", 0) >= elements and when(*arrays, **params)
 
         def add(run: F) -> F:
-            self.by_device.setdefault(device, []).insert(0, Kernel(run.__name__, when, run))
+            self.by_device.setdefault(device, []).insert(0, Kernel(run.__name__, merited if elements else when, run))
             return run
 
         return add

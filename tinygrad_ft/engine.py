@@ -142,9 +142,11 @@ class Op:
         }
         self.named = set(self.params)
         self.asks_for_dtype = "dtype" in self.named  # such an op answers in the dtype it was told
-        self.unrolled = self.arity if elementwise and not given[self.arity :] and self.arity < 3 else 0
+        simple = self.arity in (1, 2) and not self.variadic and self.defaults.keys() == self.named
+        self.unrolled = self.arity if simple else 0
         self.kernels: Kernels | None = None
         self.chooses = False  # whether an eager call may run another forward than its own
+        self.least = maxsize  # elements of a NumPy array from which on it may
         self.wider: Callable[..., Any] | None = None
         self.rule: Callable[..., Any] | None = None
         self.overwritten: tuple[int | slice, ...] = ()
@@ -170,7 +172,6 @@ class Op:
         shapes = [name for name in self.rule_params if name.endswith("_shape") and name not in self.params]
         self.shapes = [(name, self._position(name.removesuffix("_shape"))) for name in shapes]
         self.rule = rule
-        self.unrolled = 0 if self.shapes else self.unrolled
         return rule
 
     def _position(self, name: str) -> int | slice:
@@ -188,6 +189,7 @@ class Op:
     def overwrites(self, *inputs: str) -> Op:
         """Declare an effect: the op writes into these inputs. Whoever records ops has to know."""
         self.overwritten = tuple(self._position(name) for name in inputs)
+        self.unrolled = 0  # which after an error would begin anew
         return self
 
     def requires(self, check: F) -> F:
@@ -198,10 +200,20 @@ class Op:
         self.check = check
         return check
 
-    def kernel(self, device: str, *, when: Callable[..., bool] = lambda *_, **__: True) -> Callable[[F], F]:
-        """Register a faster forward for one device. The newest whose `when` accepts the arguments is used."""
+    def kernel(
+        self, device: str, *, when: Callable[..., bool] = lambda *_, **__: True, elements: int = 0
+    ) -> Callable[[F], F]:
+        """Register a faster forward for one device. The newest whose `when` accepts the arguments is used.
+
+        None is for first arrays of fewer `elements` than it says, which calls of small arrays have not even to ask.
+        """
+        return self._choosing_from(device, elements).register(device, when, elements)
+
+    def _choosing_from(self, device: str, elements: int) -> Kernels:
         self.kernels, self.chooses = self.kernels or Kernels(self.forward), True
-        return self.kernels.register(device, when)
+        if device == cpu.name:
+            self.least = min(self.least, elements)
+        return self.kernels
 
     def shares(self, device: str, *, when: Callable[..., bool] = lambda *_, **__: True) -> Callable[[F], F]:
         """Register how a recorded step shares out the work among threads; see `dispatch.Division`."""
@@ -210,8 +222,7 @@ class Op:
 
     def expect_kernels(self, device: str, module: str, elements: int) -> None:
         """Say which module registers kernels, and how large an array must be to merit importing it."""
-        self.kernels, self.chooses = self.kernels or Kernels(self.forward), True
-        self.kernels.pending[device] = (module, elements)
+        self._choosing_from(device, elements).pending[device] = (module, elements)
 
     def expect_shares(self, device: str, module: str) -> None:
         """Say which module shares out the work of this op, which eager calls leave to the op's own forward."""
@@ -285,11 +296,12 @@ class Op:
         return tuple([Tensor(part, one) for part, one in zip(y, node.output_nodes(y), strict=True)])
 
     def quick(self, a: Any, b: Any = 0) -> Any:
-        """The call for one or two NumPy arrays and an elementwise op without parameters, where its own cost counts.
+        """The call for one or two NumPy arrays, without parameters but the op's own, where its own cost counts.
 
-        NotImplemented for anything else: other arrays, kernels, someone who watches, errors (which the call tells).
+        NotImplemented for anything else: other arrays, large ones where there are kernels, someone who watches, errors
+        (which the call tells).
         """
-        if observer is not None or self.chooses:
+        if observer is not None:
             return NotImplemented
         node_a = node_b = None
         plain = True
@@ -299,11 +311,14 @@ class Op:
             node_b, b, plain = b.node, b.array, False
         if (type(a) is not ndarray and type(a) not in _NUMBERS) or (type(b) is not ndarray and type(b) not in _NUMBERS):
             return NotImplemented
+        if self.chooses and (type(a) is not ndarray or a.size >= self.least):
+            return NotImplemented
         try:
             y = self.forward(np, a) if self.unrolled == 1 else self.forward(np, a, b)
         except Exception:
             return NotImplemented
         if type(y) is tuple:
+            self.unrolled = 0
             return NotImplemented
         if plain:
             return y
@@ -317,7 +332,10 @@ class Op:
             tensor.node = None
             return tensor
         tensor.node = node = _new(Node)
-        node.op, node.params, node.hooks, node.grad = self, self.defaults, None, None
+        params = self.defaults
+        if self.shapes:
+            params = {**params, **{name: np.shape(b if i == 1 else a) for name, i in self.shapes}}
+        node.op, node.params, node.hooks, node.grad = self, params, None, None
         node.shape, node.dtype, node.index = y.shape, y.dtype, _new_index()
         node.parents = (node_a,) if self.unrolled == 1 else (node_a, node_b)
         node.kept = self.save((a, y) if self.unrolled == 1 else (a, b, y)) if self.keeps else ()  # type: ignore[arg-type]

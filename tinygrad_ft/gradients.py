@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from functools import wraps
 from typing import Any, TypeVar
 
-from tinygrad_ft.chain_rule import as_gradient, cotangents, ones_of, own
+from tinygrad_ft.chain_rule import as_gradient, as_tensor, cotangents, ones_of, own
 from tinygrad_ft.device import DEVICES
 from tinygrad_ft.engine import NONE_YET, Node, Value, mode
 
@@ -96,7 +96,8 @@ def _seed(y: Any, gradient: Any, graph: bool) -> tuple[Node, Any]:
                 f"a gradient starts from one number, and this Tensor has shape {y.array.shape}: reduce it first, with "
                 ".sum() or .mean(), or pass the gradient with respect to it"
             )
-        gradient = ones_of(y.array)
+        g = ones_of(y.array)
+        return y.node, as_tensor(g) if graph else g
     g = as_gradient(gradient, y, "the gradient")
     return y.node, g if graph else g.array
 

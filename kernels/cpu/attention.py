@@ -20,6 +20,7 @@ from tinygrad_ft.kernels.cpu.eager import done
 from tinygrad_ft.kernels.cpu.vector import compiled, exp_below, largest, product_sum, total
 from tinygrad_ft.ops.attention import attention, attention_grad
 
+WEIGHT = 4.0  # of a byte: products and exponentials
 BLOCK = 64  # rows whose scores stay in the cache of the first or second level
 
 
@@ -140,7 +141,7 @@ def _laid_out_as(a: Any, width: int) -> Any:
 
 def _of_heads(heads: Any, arrays: tuple[Any, ...], q: Any, causal: bool, scale: float) -> list[Share]:
     items = q.shape[0] if q.ndim == 3 else q.shape[0] * q.shape[1]
-    return [Share(heads, items, (address(q.dtype), *map(_four, arrays), q.dtype.type(scale), int(causal)))]
+    return [Share(heads, items, (address(q.dtype), *map(_four, arrays), q.dtype.type(scale), int(causal)), WEIGHT)]
 
 
 @attention.shares("cpu", when=_applies)

@@ -19,9 +19,8 @@ PARTS = 8  # for each thread: one that is held up by other programs then leaves 
 def done(y: Any, shares: Callable[..., list[Share]], *arrays: Any, **params: Any) -> Any:
     """y, after all the work that writes it was done."""
     for share in shares(y, *arrays, **params):
-        loop, items, arguments = share
-        if items < 2 or _bytes(arguments) < WORTH_THREADS or not _together(share):
-            loop(*arguments, 0, items)
+        if share.items < 2 or _bytes(share.arguments) * share.weight < WORTH_THREADS or not _together(share):
+            share.loop(*share.arguments, 0, share.items)
     return y
 
 
@@ -31,7 +30,7 @@ def _bytes(arguments: tuple[Any, ...]) -> int:
 
 def _together(share: Share) -> bool:
     """Do a share with several threads, each taking the next part until none is left; False if they are busy."""
-    loop, items, arguments = share
+    loop, items, arguments, _ = share
     threads = usable_threads()
     parts = min(items, PARTS * threads)
     if threads == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import update_wrapper
 from inspect import signature
+from sys import maxsize
 from types import MethodType
 from typing import Any, TypeVar
 
@@ -34,6 +35,7 @@ class Composed:
         aliases = {**ALIASES, **dict(zip(("input", "other"), own, strict=False))}
         self.aliases = {theirs: ours for theirs, ours in aliases.items() if theirs not in own}
         self.kernels: Kernels | None = None
+        self.least = maxsize  # elements of the first array from which on a kernel may run
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         """What f answers, or a kernel for plain arrays."""
@@ -44,6 +46,7 @@ class Composed:
             self.kernels is not None
             and inputs
             and type(inputs[0]) in DEVICES
+            and inputs[0].size >= self.least
             and not any(isinstance(x, Value) for x in inputs)
         ):
             device = DEVICES[type(inputs[0])]
@@ -68,10 +71,10 @@ class Composed:
         """It pickles as the function that it is, by its name, and copies to itself."""
         return self.name
 
-    def kernel(self, device: str, *, when: Callable[..., bool]) -> Callable[[F], F]:
+    def kernel(self, device: str, *, when: Callable[..., bool], elements: int = 0) -> Callable[[F], F]:
         """Register a faster form for one device; see `Op.kernel`."""
-        self.kernels = self.kernels or Kernels(self.f)
-        return self.kernels.register(device, when)
+        self.kernels, self.least = self.kernels or Kernels(self.f), min(self.least, elements)
+        return self.kernels.register(device, when, elements)
 
     def shares(self, device: str, *, when: Callable[..., bool]) -> Callable[[F], F]:
         """Register how a recorded step shares out the work; see `Op.shares`."""
@@ -80,7 +83,7 @@ class Composed:
 
     def expect_kernels(self, device: str, module: str, elements: int) -> None:
         """Say which module registers kernels; see `Op.expect_kernels`."""
-        self.kernels = self.kernels or Kernels(self.f)
+        self.kernels, self.least = self.kernels or Kernels(self.f), min(self.least, elements)
         self.kernels.pending[device] = (module, elements)
 
 

@@ -7,6 +7,8 @@ from math import pi
 from math import sqrt as root
 from typing import Any
 
+from numpy import ndarray
+
 from tinygrad_ft.device import special
 from tinygrad_ft.engine import Array, elementwise
 from tinygrad_ft.ops.arithmetic import clip, div, mul, over, times, zeros_like
@@ -17,6 +19,8 @@ __all__ = [
     "cos", "erf", "exp", "exp2", "expm1", "gelu", "log", "log10", "log1p", "log2", "logaddexp", "logit", "pow", "power",
     "reciprocal", "relu", "rsqrt", "sigmoid", "sin", "softplus", "sqrt", "square", "tanh",
 ]  # fmt: skip
+
+LARGE = 1 << 16  # elements from which on the rules of tanh and sigmoid ask for a kernel
 
 
 @elementwise
@@ -207,6 +211,14 @@ def tanh(xp: Any, x: Array) -> Array:
 @tanh.vjp
 def tanh_vjp(g: Array, y: Array) -> Array:
     """dy = (1 - y^2) dx."""
+    if type(y) is ndarray and y.size >= LARGE:  # to ask always would cost as much as the rest, of one number
+        return tanh_grad(g, y)
+    return g * (1.0 - y * y)
+
+
+@composed
+def tanh_grad(g: Array, y: Array) -> Array:
+    """g (1 - y^2)."""
     return g * (1.0 - y * y)
 
 
@@ -220,6 +232,14 @@ def sigmoid(xp: Any, x: Array) -> Array:
 @sigmoid.vjp
 def sigmoid_vjp(g: Array, y: Array) -> Array:
     """dy = y (1 - y) dx."""
+    if type(y) is ndarray and y.size >= LARGE:
+        return sigmoid_grad(g, y)
+    return g * (y * (1.0 - y))
+
+
+@composed
+def sigmoid_grad(g: Array, y: Array) -> Array:
+    """g y (1 - y)."""
     return g * (y * (1.0 - y))
 
 
@@ -283,7 +303,13 @@ def gelu(xp: Any, x: Array, *, approximate: str = "none") -> Array:
 @gelu.vjp
 def gelu_vjp(g: Array, x: Array, *, approximate: str) -> Array:
     """dy = gelu_slope(x) dx."""
-    return g * gelu_slope(x, approximate=approximate)
+    return gelu_grad(g, x) if approximate == "none" else g * gelu_slope(x, approximate=approximate)
+
+
+@composed
+def gelu_grad(g: Array, x: Array) -> Array:
+    """g gelu_slope(x)."""
+    return g * gelu_slope(x)
 
 
 @elementwise

@@ -47,13 +47,15 @@ def sum(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Arra
     """y = the sum over `axis` (all if None)."""
     if x.dtype is HALF:
         return in_float32(sum, xp, x, axis=axis, keepdims=keepdims)
+    if axis is None and not keepdims:
+        return x.sum()
     return xp.sum(x, axis=axes_of(axis, x.ndim), keepdims=keepdims)
 
 
 @sum.vjp
 def sum_vjp(g: Array, *, axis: Axis, x_shape: tuple[int, ...]) -> Array:
     """Every element counts once: g, spread over the axes that were summed."""
-    return g.reshape(kept_shape(x_shape, axis))
+    return g.reshape((1,) * len(x_shape) if axis is None else kept_shape(x_shape, axis))
 
 
 @op

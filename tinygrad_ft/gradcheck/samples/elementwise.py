@@ -57,6 +57,7 @@ SAMPLES: Samples = {
     },
     **{name: unary(positive) for name in ["log", "sqrt", "log1p", "log2", "log10", "rsqrt", "lgamma", "digamma"]},
     **{name: unary(unit) for name in ["asin", "acos", "atanh", "erfinv"]},
+    **{name: binary() for name in ["tanh_grad", "sigmoid_grad", "gelu_grad"]},
     **{name: binary() for name in ["logaddexp", "atan2", "hypot", "copysign", "fmax", "fmin"]},
     **{name: binary(b=positive) for name in ["xlogy", "fmod", "remainder"]},
     "acosh": unary(lambda rng, *shape: np.asarray(1.0 + positive(rng, *shape))),
