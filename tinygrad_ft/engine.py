@@ -142,7 +142,10 @@ class Op:
         }
         self.named = set(self.params)
         self.asks_for_dtype = "dtype" in self.named  # such an op answers in the dtype it was told
-        simple = self.arity in (1, 2) and not self.variadic and self.defaults.keys() == self.named
+        known = elementwise or forward.__module__.startswith(
+            "tinygrad_ft."
+        )  # another may have effects, or answer tuples
+        simple = known and self.arity in (1, 2) and not self.variadic and self.defaults.keys() == self.named
         self.unrolled = self.arity if simple else 0
         self.kernels: Kernels | None = None
         self.chooses = False  # whether an eager call may run another forward than its own
@@ -334,7 +337,7 @@ class Op:
         tensor.node = node = _new(Node)
         params = self.defaults
         if self.shapes:
-            params = {**params, **{name: np.shape(b if i == 1 else a) for name, i in self.shapes}}
+            params = {**params, **{name: np.shape(y if i == -1 else b if i == 1 else a) for name, i in self.shapes}}
         node.op, node.params, node.hooks, node.grad = self, params, None, None
         node.shape, node.dtype, node.index = y.shape, y.dtype, _new_index()
         node.parents = (node_a,) if self.unrolled == 1 else (node_a, node_b)

@@ -157,7 +157,10 @@ def reduced(y: Any, x: Any, axes: tuple[int, ...], rows: Any, columns: Any, *num
     """The work of one of two loops, by way of contiguous copies where it needs them."""
     y, before, after = y.reshape(kept_shape(x.shape, axes)), list[Share](), list[Share]()
     order = sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]))  # as the axes lie in x
-    x, y, axes = x.transpose(order), y.transpose(order), tuple(order.index(i) for i in axes)
+    turned, turned_axes = x.transpose(order), tuple(order.index(i) for i in axes)
+    in_rows = rows_along(turned.shape, turned_axes, steps_of(turned), steps_of(y.transpose(order)))
+    if in_rows is not None or columns_of(turned.shape, turned_axes) is not None:
+        x, y, axes = turned, y.transpose(order), turned_axes
     found = rows_along(x.shape, axes, steps_of(x), steps_of(y))
     if found is None:
         if not x.flags.c_contiguous:

@@ -117,20 +117,37 @@ class Assembly:
                 return None  # Python checks them when they are there
         arrays = [self.view(x) if isinstance(x, Ref) else x for x in line.inputs]
         ys = tuple(self.view(ref) for ref in line.outputs)
-        y = ys if line.several else ys[0]
-        shares = kernels.shares("cpu", y, arrays, line.params)
+        shares = self._writing(kernels, ys, line, arrays)
         if shares is None and not getattr(line.op, "overwritten", ()):
-            shares = self._after_copies(kernels, y, arrays, line.params)
+            shares = self._after_copies(kernels, ys, line, arrays)
         if shares is not None and check is not None:
             self.checks.append((check, line))
         return shares
 
     @staticmethod
-    def _after_copies(kernels: Kernels, y: Any, arrays: list[Any], params: dict[str, Any]) -> list[Share] | None:
+    def _writing(kernels: Kernels, ys: Sequence[Any], line: Line, arrays: list[Any]) -> list[Share] | None:
+        """The shares that write ys; where they would write a contiguous copy of one, it is copied from there then."""
+        shares = kernels.shares("cpu", tuple(ys) if line.several else ys[0], arrays, line.params)
+        if shares is None:
+            return None
+        given = [a for share in shares for a in share.arguments if isinstance(a, np.ndarray)]
+        lost = [i for i, y in enumerate(ys) if y.size and not any(np.may_share_memory(a, y) for a in given)]
+        clone = OPS["clone"].kernels
+        if not lost or clone is None:
+            return shares
+        places = [np.empty(y.shape, y.dtype) if i in lost else y for i, y in enumerate(ys)]
+        shares = kernels.shares("cpu", tuple(places) if line.several else places[0], arrays, line.params)
+        after = [clone.shares("cpu", ys[i], [places[i]], {}) for i in lost]
+        return (
+            None if shares is None or None in after else [*shares, *(share for part in after for share in part or ())]
+        )
+
+    @classmethod
+    def _after_copies(cls, kernels: Kernels, ys: Sequence[Any], line: Line, arrays: list[Any]) -> list[Share] | None:
         """The shares for contiguous copies of what is not contiguous, and before them those that copy."""
         gaps = [i for i, a in enumerate(arrays) if isinstance(a, np.ndarray) and not a.flags.c_contiguous]
         copies = [np.empty(a.shape, a.dtype) if i in gaps else a for i, a in enumerate(arrays)]
-        shares = kernels.shares("cpu", y, copies, params) if gaps else None
+        shares = cls._writing(kernels, ys, line, copies) if gaps else None
         clone = OPS["clone"].kernels
         if shares is None or clone is None:
             return None
@@ -193,6 +210,7 @@ class Assembly:
 
 
 def _view(ref: Ref, memory: Any) -> Any:
+    assert memory is not None, "NumPy would make an array of anything"
     if 0 in ref.shape:
         return np.empty(ref.shape, ref.dtype)
     return np.ndarray(ref.shape, ref.dtype, memory, ref.offset, ref.strides)

@@ -41,8 +41,9 @@ def jit(step: Callable[..., Any] | None = None, *, threads: int | None = None) -
 
     The step is any function of Tensors and arrays that computes by ops: a forward pass, or a whole training step with
     backward(), clipping, an optimiser, a schedule and dropout. It answers Tensors, or tuples, lists and dicts of them.
-    Results are those of the step itself, to rounding. New shapes, dtypes, integers or flags among the arguments, and
-    another mode of a module, are recorded anew. A Python float among the arguments may change freely.
+    Results are those of the step itself, to rounding (in products of a matrix that is mostly 0, its zeros are passed
+    over, so that what is infinite or NaN beside them leaves no trace). New shapes, dtypes, integers or flags among the
+    arguments, and another mode of a module, are recorded anew. A Python float among the arguments may change freely.
 
     Args:
         threads: how many threads a replay runs on; by default all cores if there is enough to do.

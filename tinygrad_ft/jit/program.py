@@ -119,10 +119,10 @@ class Program:
                 table.view(ref) if ref.root in self._given_away else (table.view(ref) if a is None else a).copy()
                 for ref, a in zip(self.results, self._steady, strict=True)
             ]
+            self.gradients.leave()
         finally:
             for i in self._lent:
                 table.memory[i] = None
-        self.gradients.leave()
         return answers
 
     def _check(self, check: Any, line: Line) -> None:
