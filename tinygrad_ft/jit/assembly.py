@@ -132,15 +132,12 @@ class Assembly:
             return None
         given = [a for share in shares for a in share.arguments if isinstance(a, np.ndarray)]
         lost = [i for i, y in enumerate(ys) if y.size and not any(np.may_share_memory(a, y) for a in given)]
-        clone = OPS["clone"].kernels
-        if not lost or clone is None:
+        if not lost:
             return shares
         places = [np.empty(y.shape, y.dtype) if i in lost else y for i, y in enumerate(ys)]
         shares = kernels.shares("cpu", tuple(places) if line.several else places[0], arrays, line.params)
-        after = [clone.shares("cpu", ys[i], [places[i]], {}) for i in lost]
-        return (
-            None if shares is None or None in after else [*shares, *(share for part in after for share in part or ())]
-        )
+        after = _copying([(ys[i], places[i]) for i in lost])
+        return None if shares is None or after is None else [*shares, *after]
 
     @classmethod
     def _after_copies(cls, kernels: Kernels, ys: Sequence[Any], line: Line, arrays: list[Any]) -> list[Share] | None:
@@ -148,11 +145,8 @@ class Assembly:
         gaps = [i for i, a in enumerate(arrays) if isinstance(a, np.ndarray) and not a.flags.c_contiguous]
         copies = [np.empty(a.shape, a.dtype) if i in gaps else a for i, a in enumerate(arrays)]
         shares = cls._writing(kernels, ys, line, copies) if gaps else None
-        clone = OPS["clone"].kernels
-        if shares is None or clone is None:
-            return None
-        before = [clone.shares("cpu", copies[i], [arrays[i]], {}) for i in gaps]
-        return None if None in before else [*(share for part in before if part for share in part), *shares]
+        before = _copying([(copies[i], arrays[i]) for i in gaps])
+        return None if shares is None or before is None else [*before, *shares]
 
     def _find_places(self) -> None:
         """Note which words of which blocks point into memory that may be exchanged; keep arrays that nobody else does.
@@ -207,6 +201,18 @@ class Assembly:
                 a, b = (x for x in line.inputs[:2])
                 total += 2.0 * np.prod(a.shape) * b.shape[0 if line.op.name == "linear" else -1] / 10
         return total
+
+
+def _copying(pairs: Sequence[tuple[Any, Any]]) -> list[Share] | None:
+    """The shares that copy, of each pair of arrays, the second into the first; None if one cannot be copied so."""
+    kernels, found = OPS["clone"].kernels, list[Share]()
+    assert kernels is not None
+    for y, x in pairs:
+        shares = kernels.shares("cpu", y, [x], {})
+        if shares is None:
+            return None
+        found += shares
+    return found
 
 
 def _view(ref: Ref, memory: Any) -> Any:
