@@ -53,6 +53,9 @@ SHARED = [
     ("mean", "cpu", "tinygrad_ft.kernels.cpu.reduce"),
     ("sum_to", "cpu", "tinygrad_ft.kernels.cpu.reduce"),
     ("clip_to_length", "cpu", "tinygrad_ft.kernels.cpu.clip_to_length"),
+    ("extremum_places", "cpu", "tinygrad_ft.kernels.cpu.extremum_products"),
+    ("extremum_grad_matmul", "cpu", "tinygrad_ft.kernels.cpu.extremum_products"),
+    ("extremum_grad_outer", "cpu", "tinygrad_ft.kernels.cpu.extremum_products"),
 ]
 
 

@@ -275,6 +275,27 @@ def extremum_grad_calls(make):
         yield (y.copy(), x, y), {"axis": axis}
 
 
+def places_calls(make):
+    for x in (make(), np.round(make())):  # most extrema in one place, and in several
+        x = np.resize(x, (3, max(x.size // 100, 2), 37))
+        yield (x, x.max(axis=1)), {}
+
+
+def extremum_matmul_calls(make):
+    for (x, y), _ in places_calls(make):
+        places = OPS["extremum_places"].forward(np, x, y)
+        for apart in (5, 2):
+            g = np.resize(make(), y.shape)
+            g[0, 0] = 0
+            yield (g, x, y, places, np.resize(make(), (37, 5))), {"apart": apart}
+
+
+def extremum_outer_calls(make):
+    for (g, x, y, places, _), params in extremum_matmul_calls(make):
+        if params["apart"] == 5:
+            yield (g, x, y, places, np.resize(make(), (x.shape[0] * x.shape[1], 5))), {}
+
+
 def windows_of(x, axes, width):
     """Parameters of windows over the last axes of x, overlapping ones and others."""
     kernel = (2,) * (axes - 1) + (min(width, x.shape[-1]),)
@@ -340,6 +361,9 @@ ROWS = {
     **dict.fromkeys(("sum", "mean"), Row(reduce_calls, ("float16", "float32", "float64"), scale=100.0)),
     **dict.fromkeys(("amax", "amin"), Row(extremum_calls, ("float16", "float32", "float64"))),
     "extremum_grad": Row(extremum_grad_calls, ("float16", "float32", "float64")),
+    "extremum_places": Row(places_calls, ("float16", "float32", "float64")),
+    "extremum_grad_matmul": Row(extremum_matmul_calls, ("float16", "float32", "float64"), scale=20.0),
+    "extremum_grad_outer": Row(extremum_outer_calls, ("float16", "float32", "float64"), scale=20.0),
     "sum_to": Row(sum_to_calls, ("float16", "float32", "float64"), scale=100.0),
     "overlap_add": Row(overlap_calls, ("float16", "float32", "float64"), scale=20.0),
     "max_of_windows": Row(max_calls, ("float16", "float32", "float64")),

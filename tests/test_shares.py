@@ -23,8 +23,12 @@ def room_for(op, arrays, params):
     own = own_forward(op)(np, *copies, **params)
     if not isinstance(own, tuple):
         own = np.asarray(own)
-        return np.full(own.shape, np.nan, own.dtype)
-    return tuple(np.full(y.shape, np.nan, y.dtype) for y in own)
+        return unwritten(own)
+    return tuple(unwritten(y) for y in own)
+
+
+def unwritten(y):
+    return np.full(y.shape, np.nan if y.dtype.kind == "f" else -999, y.dtype)
 
 
 def run_whole(shares):

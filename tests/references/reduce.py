@@ -60,8 +60,40 @@ def extremum_grad(g, x, y, axis=None):
     return gx
 
 
+def extremum_places(x, y):
+    """Each column as a list."""
+    places = np.zeros(y.shape, int)
+    for i, j in np.ndindex(y.shape):
+        column = list(x[i, :, j])
+        first = column.index(y[i, j])
+        places[i, j] = first if column.count(y[i, j]) == 1 else -1 - first
+    return places
+
+
+def extremum_grad_matmul(g, x, y, places, w, apart):
+    """Each place of each extremum brings its share of a row of w."""
+    length, k = x.shape[1], w.shape[1]
+    out = np.zeros((len(x), (length - 1) * apart + k))
+    for i, r, j in np.ndindex(x.shape):
+        if x[i, r, j] == y[i, j]:
+            out[i, r * apart : r * apart + k] += g[i, j] / list(x[i, :, j]).count(y[i, j]) * w[j]
+    return out
+
+
+def extremum_grad_outer(g, x, y, places, a):
+    """Each place of each extremum brings its share of a row of a."""
+    out = np.zeros((x.shape[2], a.shape[1]))
+    for i, r, j in np.ndindex(x.shape):
+        if x[i, r, j] == y[i, j]:
+            out[j] += g[i, j] / list(x[i, :, j]).count(y[i, j]) * a[i * x.shape[1] + r]
+    return out
+
+
 REFERENCES = {
     "extremum_grad": extremum_grad,
+    "extremum_places": extremum_places,
+    "extremum_grad_matmul": extremum_grad_matmul,
+    "extremum_grad_outer": extremum_grad_outer,
     "sum": reducing(math.fsum),
     "mean": reducing(lambda xs: math.fsum(xs) / len(xs)),
     "var": reducing(variance),

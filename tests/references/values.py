@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from tinygrad_ft.gradcheck import Sample
+from tinygrad_ft.ops.extremum_products import extremum_places
 from tinygrad_ft.ops.index import HERE
 
 
@@ -42,6 +43,15 @@ def windows_with_ties(rng):
     return [Sample((x, np.maximum(x[:, :-1], x[:, 1:])), {"kernel": (2,), "stride": (1,), "dilation": (1,)})]
 
 
+def largest_in_columns(rng, more=None, **params):
+    """What the products with the gradient of a maximum over the middle axis take."""
+    x = small_integers(rng, 2, 4, 3)
+    y = x.max(axis=1)
+    if more is None:
+        return Sample((x, y), params)
+    return Sample((rng.standard_normal((2, 3)), x, y, extremum_places(x, y), rng.standard_normal(more)), params)
+
+
 def optimiser_state(rng, moments, *numbers, **params):
     """Parameter and gradient, the running means, the learning rate 0.1 and more numbers, all arrays."""
     arrays = [*rng.standard_normal((2, 2, 3)), *rng.uniform(0.6, 0.7, (moments, 2, 3))]
@@ -66,6 +76,9 @@ VALUES = {
         lambda rng: [Sample((np.array(row, dtype=int),), {"key": (HERE,), "shape": (4,)}) for row in ([3, 0, 3], [])],
     ),
     "first_of_windows": windows_with_ties,
+    "extremum_places": lambda rng: [largest_in_columns(rng)],
+    "extremum_grad_matmul": lambda rng: [largest_in_columns(rng, (3, 4), apart=apart) for apart in (4, 1)],
+    "extremum_grad_outer": lambda rng: [largest_in_columns(rng, (8, 5))],
     "numbers_like": lambda rng: [Sample((np.ones(2),), {"numbers": x}) for x in (np.arange(3), np.eye(2) / 3)],
     "pick": lambda rng: [Sample((np.ones(2), np.zeros((3, 1))), {"i": 1})],
     "blank": lambda rng: [Sample((np.ones(2),), {"shape": (3, 0)}), Sample((np.ones(2),), {"shape": (2, 2)})],

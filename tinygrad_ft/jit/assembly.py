@@ -16,6 +16,7 @@ from tinygrad_ft.jit.fuse import Group, shares_of
 from tinygrad_ft.jit.plan import ALIGNED, Arena, lifetimes, needed, refs_of, scheduled, stored_of
 from tinygrad_ft.jit.record import Recorder
 from tinygrad_ft.jit.roots import ARGUMENT, EACH_TIME, GRADIENT, HELD, JitError, Line, Ref
+from tinygrad_ft.jit.sparse import without_extremum_gradients
 from tinygrad_ft.jit.table import Row, row_of, told
 
 
@@ -29,7 +30,7 @@ class Assembly:
     def __init__(self, record: Recorder, ends: Sequence[Ref]):
         self.record = record
         kept = self.kept = {ref.root for ref in ends}
-        self.lines = needed(record, ends)
+        self.lines = without_extremum_gradients(needed(record, ends), record, kept)
         self.items = scheduled(self.lines, self._has_kernel)
         self.stored = {
             at: stored_of(item, self.items, kept) for at, item in enumerate(self.items) if isinstance(item, Group)

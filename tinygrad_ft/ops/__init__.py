@@ -14,6 +14,7 @@ from tinygrad_ft.ops.convolution import *
 from tinygrad_ft.ops.decompositions import *
 from tinygrad_ft.ops.determinants import *
 from tinygrad_ft.ops.distances import *
+from tinygrad_ft.ops.extremum_products import *
 from tinygrad_ft.ops.functions import *
 from tinygrad_ft.ops.index import *
 from tinygrad_ft.ops.interpolation import *
