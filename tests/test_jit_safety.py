@@ -9,6 +9,7 @@ from jit_steps import never_silently_wrong, numbers, parameter, same_as_eager, t
 import tinygrad_ft as tg
 from tinygrad_ft import nn, optim
 from tinygrad_ft.jit import JitError
+from tinygrad_ft.jit.roots import checksum
 
 F = nn.functional
 
@@ -306,3 +307,22 @@ def test_elements_that_are_not_there_are_not_taken_in_a_replay_either():
 def test_a_number_of_threads_is_at_least_1(threads):
     with pytest.raises(ValueError, match="at least 1"):
         tg.jit(lambda x: x, threads=threads)
+
+
+@pytest.mark.parametrize("size", [0, 7, 1 << 16, (1 << 17) + 13])
+def test_a_checksum_sees_every_change_of_a_byte_and_of_the_order(size):
+    rng = np.random.default_rng(4)
+    of = rng.integers(0, 256, size).astype(np.uint8)
+    same, known = of.copy(), checksum(of)
+    for _ in range(200 if size else 0):
+        i, j = rng.integers(0, size, 2)
+        changed = same.copy()
+        changed[i] ^= np.uint8(1 << rng.integers(8))
+        assert checksum(changed) != known
+        changed = same.copy()
+        changed[[i, j]] = changed[[j, i]]
+        assert (checksum(changed) != known) == (same[i] != same[j])
+    for apart in (512, 8, 4096):  # rows exchanged, words exchanged
+        changed = np.roll(same, apart)
+        assert (checksum(changed) != known) == bool((changed != same).any())
+    assert checksum(same) == known
