@@ -2,8 +2,9 @@
 
 Replaces: ops.extremum_products. The backward of the text CNN's convolution and maximum moved 30 MB and took 10 ms of a
 step of 14 when the gradient was written down; this reads the 8 MB of x once more, and what the places name.
-Where an extremum stands in several places, these are looked up again. Zeros of g are passed over, as if 0 times
-infinity were 0.
+Where an extremum stands in several places, these are looked up again: were all windows equal, it took 3.7 times as long
+(32 texts of 500 words, 128 channels), with half of every text the same word 0.5 of the time. Zeros of g are passed
+over, as if 0 times infinity were 0.
 Applies: float32 or float64, contiguous arrays.
 """
 
