@@ -8,15 +8,20 @@ from typing import Any, NamedTuple, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+ALSO = {"emulator": ("emulator", "cuda")}  # device -> the devices whose kernels it runs, if not its own alone
 REFERENCE = "reference"  # the name under which an op's own forward can be asked for
 
 
 class Kernel(NamedTuple):
-    """A faster forward of one op: `when(*arrays, **params)` says whether it applies."""
+    """A faster forward of one op: `when(*arrays, **params)` says whether it applies.
+
+    One that is `by_choice` runs only if `use_kernels` names it.
+    """
 
     name: str
     when: Callable[..., bool]
     run: Callable[..., Any]
+    by_choice: bool = False
 
 
 class Share(NamedTuple):
@@ -51,14 +56,17 @@ class Kernels:
         self.choice: str | None = None
         self.divisions: dict[str, list[Division]] = {}
 
-    def register(self, device: str, when: Callable[..., bool], elements: int = 0) -> Callable[[F], F]:
+    def register(
+        self, device: str, when: Callable[..., bool], elements: int = 0, by_choice: bool = False
+    ) -> Callable[[F], F]:
         """A decorator that adds a kernel, under its function's name, for first arrays of so many elements or more."""
 
         def merited(*arrays: Any, **params: Any) -> bool:
             return getattr(arrays[0], "size", 0) >= elements and when(*arrays, **params)
 
         def add(run: F) -> F:
-            self.by_device.setdefault(device, []).insert(0, Kernel(run.__name__, merited if elements else when, run))
+            kernel = Kernel(run.__name__, merited if elements else when, run, by_choice)
+            self.by_device.setdefault(device, []).insert(0, kernel)
             return run
 
         return add
@@ -74,10 +82,15 @@ class Kernels:
 
     def division(self, device: str, arrays: Sequence[Any], params: dict[str, Any]) -> Division | None:
         """The way to share out the work for these arguments; None if there is none."""
-        self.load()
+        self.load(device)
         if self.choice == REFERENCE:
             return None
         return next((d for d in self.divisions.get(device, ()) if d.when(*arrays, **params)), None)
+
+    def divides(self, device: str) -> bool:
+        """Whether its work can be shared out there at all."""
+        self.load(device)
+        return bool(self.divisions.get(device))
 
     def shares(self, device: str, y: Any, arrays: Sequence[Any], params: dict[str, Any]) -> list[Share] | None:
         """The work that writes y, shared out; None if no division applies to these arguments."""
@@ -86,23 +99,48 @@ class Kernels:
 
     def choose(self, device: str, arrays: Sequence[Any], params: dict[str, Any]) -> Callable[..., Any]:
         """What runs for these arguments. The module of kernels is imported when it is first worth it."""
-        waiting = self.pending.get(device)
-        if waiting is not None and getattr(arrays[0], "size", 0) >= waiting[1]:
-            import_module(waiting[0])
-            self.pending.pop(device, None)
-        if self.choice == REFERENCE:
-            return self.forward
-        for kernel in self.by_device.get(device, ()):
-            if (self.choice is None or self.choice == kernel.name) and kernel.when(*arrays, **params):
-                return kernel.run
+        for place in ALSO.get(device) or (device,):
+            waiting = self.pending.get(place)
+            if waiting is not None and getattr(arrays[0], "size", 0) >= waiting[1]:
+                import_module(waiting[0])
+                self.pending.pop(place, None)
+            if self.choice == REFERENCE:
+                return self.forward
+            for kernel in self.by_device.get(place, ()):
+                chosen = self.choice == kernel.name or (self.choice is None and not kernel.by_choice)
+                if chosen and kernel.when(*arrays, **params):
+                    return kernel.run
         return self.forward
 
-    def load(self) -> None:
-        """Import every module that still has kernels to register."""
-        while self.pending:
-            import_module(self.pending.popitem()[1][0])
+    def load(self, device: str | None = None) -> None:
+        """Import the modules that still have kernels to register: of one device, or of all whose tools are installed.
+
+        Raises:
+            ImportError: if the tools of the device asked for are not installed, or those of the CPU.
+        """
+        for name in [*self.pending] if device is None else [device]:
+            waiting = self.pending.get(name)
+            if waiting is None:
+                continue
+            try:
+                import_module(waiting[0])
+            except ImportError:
+                if device is None and name != "cpu":
+                    continue
+                raise
+            self.pending.pop(name, None)
+
+    def has(self, name: str) -> bool:
+        """Whether `use_kernels` may choose it. Other devices' modules are imported only if the CPU's do not have it."""
+        if name == REFERENCE:
+            return True
+        self.load("cpu")
+        return name in self._registered() or name in self.names()
 
     def names(self) -> list[str]:
         """The names that `use_kernels` takes for this op."""
         self.load()
-        return [REFERENCE, *sorted({k.name for kernels in self.by_device.values() for k in kernels})]
+        return [REFERENCE, *sorted(self._registered())]
+
+    def _registered(self) -> set[str]:
+        return {kernel.name for kernels in self.by_device.values() for kernel in kernels}

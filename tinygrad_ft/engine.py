@@ -19,7 +19,7 @@ import numpy as np
 from numpy import ndarray
 
 from tinygrad_ft.arguments import sort_arguments
-from tinygrad_ft.device import DEVICES, Device, cpu
+from tinygrad_ft.device import DEVICES, cpu, one_device
 from tinygrad_ft.dispatch import Kernels
 
 Array = Any  # a Tensor, or a plain array of any device: ops take both, and answer in kind
@@ -204,13 +204,14 @@ class Op:
         return check
 
     def kernel(
-        self, device: str, *, when: Callable[..., bool] = lambda *_, **__: True, elements: int = 0
+        self, device: str, *, when: Callable[..., bool] = lambda *_, **__: True, elements: int = 0, **how: bool
     ) -> Callable[[F], F]:
         """Register a faster forward for one device. The newest whose `when` accepts the arguments is used.
 
-        None is for first arrays of fewer `elements` than it says, which calls of small arrays have not even to ask.
+        None is for first arrays of fewer `elements` than it says, which calls of small arrays have not even to ask;
+        one with `by_choice=True` is only for those who ask for it by name.
         """
-        return self._choosing_from(device, elements).register(device, when, elements)
+        return self._choosing_from(device, elements).register(device, when, elements, **how)
 
     def _choosing_from(self, device: str, elements: int) -> Kernels:
         self.kernels, self.chooses = self.kernels or Kernels(self.forward), True
@@ -255,23 +256,31 @@ class Op:
             return seen
         arrays: list[Any] = []
         parents: list[Node | None] = []
-        kind = tracked = None
+        kind = tracked = elsewhere = None
         for x in inputs:
             if isinstance(x, Value):
                 arrays.append(x.array)
                 parents.append(x.node)
                 kind = type(x.array)
+                if kind is not ndarray:
+                    elsewhere = kind
                 tracked = tracked or x.node
             else:
                 arrays.append(x)
                 parents.append(None)
-        device = cpu if kind is ndarray else DEVICES[kind] if kind else _device_of(arrays)
-        run = self.kernels.choose(device.name, arrays, params) if self.chooses else self.forward  # type: ignore[union-attr]
+        device = cpu
+        if elsewhere or kind is None:
+            device, kind = one_device(self, arrays, parents, plain=kind is None), elsewhere
+        chooses = self.chooses and (device is not cpu or self.least < maxsize)
+        run = self.kernels.choose(device.name, arrays, params) if chooses else self.forward  # type: ignore[union-attr]
         try:
             y = run(device.xp, *arrays, **params) if params else run(device.xp, *arrays)
         except ValueError as error:
             if self.elementwise and "broadcast" in str(error):
                 raise ValueError(f"{self.name} needs shapes that broadcast: got {_shapes(arrays)}") from None
+            raise
+        except TypeError:
+            one_device(self, arrays, parents, plain=False)  # or are they on several?
             raise
         except AttributeError as error:
             refuse_lists(self.name, error)
@@ -280,20 +289,20 @@ class Op:
             return y
         # NumPy answers with a bare scalar when no axis is left, which can hold no node
         if type(y) is tuple:
-            y = [part if type(part) is kind else device.xp.asarray(part) for part in y]
+            y = [part if type(part) in DEVICES else device.xp.asarray(part) for part in y]
             y = tuple([self._never_promoted(part, arrays) if part.dtype is _FLOAT64 else part for part in y])
         else:
-            if type(y) is not kind:
+            if type(y) is not kind and type(y) not in DEVICES:
                 y = device.xp.asarray(y)
             if y.dtype is _FLOAT64:
                 y = self._never_promoted(y, arrays)
         if tracked is None or self.rule is None or not mode.recording:
-            return Tensor(y) if type(y) is kind else tuple([Tensor(part) for part in y])
+            return Tensor(y) if type(y) is not tuple else tuple([Tensor(part) for part in y])
         arrays.append(y)
         if self.shapes:
             params = {**params, **{name: _shape(arrays[i]) for name, i in self.shapes}}
         kept = self.save(arrays) if self.keeps else ()
-        if type(y) is kind:
+        if type(y) is not tuple:
             return Tensor(y, Node(self, parents, kept, params, y.shape, y.dtype))
         node = Node(self, parents, kept, params, [part.shape for part in y], None)
         return tuple([Tensor(part, one) for part, one in zip(y, node.output_nodes(y), strict=True)])
@@ -314,7 +323,7 @@ class Op:
             node_b, b, plain = b.node, b.array, False
         if (type(a) is not ndarray and type(a) not in _NUMBERS) or (type(b) is not ndarray and type(b) not in _NUMBERS):
             return NotImplemented
-        if self.chooses and (type(a) is not ndarray or a.size >= self.least):
+        if self.least < maxsize and (type(a) is not ndarray or a.size >= self.least):
             return NotImplemented
         try:
             y = self.forward(np, a) if self.unrolled == 1 else self.forward(np, a, b)
@@ -382,13 +391,6 @@ def refuse_lists(name: str, error: AttributeError) -> None:
 
 def _shapes(arrays: Iterable[Any]) -> str:
     return " and ".join(str(np.shape(a)) for a in arrays)
-
-
-def _device_of(arrays: Iterable[Any]) -> Device:
-    for a in arrays:
-        if type(a) in DEVICES:
-            return DEVICES[type(a)]
-    return cpu
 
 
 @op

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import TracebackType
 
+from tinygrad_ft.dispatch import REFERENCE
 from tinygrad_ft.ops.composed import every
 
 import_module("tinygrad_ft.kernels").announce()
@@ -26,8 +27,8 @@ class use_kernels:  # a function to its users, a class so that it can also be a 
             if op not in ops:
                 raise ValueError(f"there is no op {op!r}; `tinygrad-ft ops` lists them")
             kernels = ops[op].kernels
-            known = kernels.names() if kernels else ["reference"]
-            if name is not None and name not in known:
+            if name is not None and not (kernels.has(name) if kernels else name == REFERENCE):
+                known = kernels.names() if kernels else [REFERENCE]
                 raise ValueError(f"{op} has no kernel {name!r}: known are {', '.join(known)}")
         self._before: dict[str, str | None] = {}
         for op, name in choice.items():

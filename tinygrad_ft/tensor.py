@@ -10,11 +10,12 @@ from numpy import ndarray
 
 from tinygrad_ft import gradients, ops
 from tinygrad_ft.chain_rule import as_gradient
-from tinygrad_ft.device import DEVICES, Device, device, device_of
+from tinygrad_ft.device import DEVICES, Device, cpu, device, device_of, names
 from tinygrad_ft.engine import NONE_YET, Node, Value, answers_with
 from tinygrad_ft.notice import constant, looks_at, uses
 from tinygrad_ft.numpy_protocol import array_function, array_ufunc
 from tinygrad_ft.operations import Operations
+from tinygrad_ft.ops.moving import moved
 
 
 @answers_with
@@ -26,6 +27,7 @@ class Tensor(Operations):
     """
 
     __slots__ = ()
+    __array_priority__ = 1000  # CuPy's arrays leave operators to what has more than their 100
     __array_ufunc__, __array_function__ = array_ufunc, array_function
 
     def __init__(self, array: Any, node: Node | None = None):
@@ -64,6 +66,8 @@ class Tensor(Operations):
     def __repr__(self) -> str:
         numbers = np.array2string(self.numpy_copy(), separator=", ", prefix="tensor(", precision=4, threshold=100)
         notes = "" if self.dtype == np.float32 or self.dtype.kind in "bi" else f", dtype={self.dtype}"
+        if self.device is not cpu:
+            notes += f", device={self.device}"
         if self.node is not None:
             notes += ", requires_grad=True" if self.node.op is None else f", made by {self.node.op.name}"
         return f"tensor({numbers}{notes})"
@@ -228,18 +232,23 @@ class Tensor(Operations):
 
     # moving and converting
 
-    def to(self, target: Any) -> Any:
-        """On another device (a name or a Device), or in another dtype; itself if nothing changes."""
-        if isinstance(target, Device) or (isinstance(target, str) and target in {str(d) for d in DEVICES.values()}):
-            wanted = device(target)
-            if wanted == self.device:
-                return self
-            raise ValueError(f"no way is known from {self.device} to {wanted}")
+    def to(self, *targets: Any, device: Any = None, dtype: Any = None) -> Any:
+        """On another device (a name or a Device), or in another dtype, or both; itself if nothing changes."""
+        moved = self
+        for target in targets:
+            moved = moved._moved(target) if _is_device(target) else moved._in(target)
+        moved = moved if device is None else moved._moved(device)
+        return moved if dtype is None else moved._in(dtype)
+
+    def _moved(self, target: Any) -> Any:
+        wanted, here = device(target), self.device
+        return self if wanted is here else moved(self, source=here.name, target=wanted.name)
+
+    def _in(self, target: Any) -> Any:
         try:
             dtype = np.dtype(target)
         except TypeError:
-            known = ", ".join(str(d) for d in DEVICES.values())
-            raise ValueError(f"{target!r} is neither a device that is known here ({known}) nor a dtype") from None
+            raise ValueError(f"{target!r} is neither a device ({', '.join(names())}) nor a dtype") from None
         if dtype == self.dtype:
             return self
         return ops.cast(self, dtype=dtype) if dtype.kind == "f" else Tensor(ops.cast(self.array, dtype=dtype))
@@ -250,7 +259,11 @@ class Tensor(Operations):
 
     def cpu(self) -> Any:
         """On the CPU."""
-        return self.to("cpu")
+        return self._moved(cpu)
+
+    def cuda(self) -> Any:
+        """On the GPU."""
+        return self._moved("cuda")
 
     def float(self) -> Any:
         """In float32."""
@@ -271,6 +284,10 @@ class Tensor(Operations):
     def bool(self) -> Any:
         """In booleans, a constant."""
         return self.to(np.bool_)
+
+
+def _is_device(target: Any) -> bool:
+    return isinstance(target, Device) or (isinstance(target, str) and target in names())
 
 
 def _plain(array: Any, kind: str) -> Any:

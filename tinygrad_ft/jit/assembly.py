@@ -42,12 +42,13 @@ class Assembly:
 
     def _has_kernel(self, line: Line) -> bool:
         """Whether an elementwise op has a loop of its own that is better than its text."""
-        if line.op.kernels is None or not getattr(line.op, "elementwise", False):
+        kernels = line.op.kernels
+        if not getattr(line.op, "elementwise", False) or kernels is None or not kernels.divides("cpu"):
             return False
         sizes = {x.root: self.record.roots[x.root].nbytes for x in refs_of(line)}
         ground = {root: np.empty(size, np.uint8) for root, size in sizes.items()}  # asked for layout alone
         arrays = [_view(x, ground[x.root]) if isinstance(x, Ref) else x for x in line.inputs]
-        return line.op.kernels.division("cpu", arrays, line.params) is not None
+        return kernels.division("cpu", arrays, line.params) is not None
 
     # memory
 
@@ -108,7 +109,7 @@ class Assembly:
     def _shares(self, line: Line) -> Any:
         """The line's work shared out, if its op has a way to; None leaves it to Python."""
         kernels = line.op.kernels
-        if kernels is None:
+        if kernels is None or not kernels.divides("cpu"):
             return None
         check = getattr(line.op, "check", None)
         if check is not None:

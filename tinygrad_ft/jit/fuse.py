@@ -16,8 +16,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_ft.dispatch import Share
 from tinygrad_ft.jit.roots import Line, Ref
-from tinygrad_ft.jit.source import NotWritable, Source, Text
 from tinygrad_ft.jit.table import Loop
+from tinygrad_ft.source import NotWritable, Source, Text
 
 PART = 4096  # elements: what a thread adds up at a time, in the cache of the first level
 ADDING = Loop(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ft import engine
-from tinygrad_ft.device import DEVICES
+from tinygrad_ft.device import DEVICES, at_hand, device_of
 from tinygrad_ft.engine import NONE_YET, Array, Node, Op, Value
 from tinygrad_ft.jit.reach import guard_arrays, release_arrays
 from tinygrad_ft.jit.roots import (
@@ -93,6 +93,7 @@ class Recorder(Watch):
 
     def ref(self, a: Any, tensor: Any = None) -> Ref:
         """Where an array lies; `tensor` is the Tensor that it was found in."""
+        _must_be_here(a)
         base = owner_of(a)
         if not dense(base):
             raise JitError(f"the step uses an array of someone else's memory, with gaps: {a.shape}; pass a copy of it")
@@ -206,6 +207,7 @@ class Recorder(Watch):
             a = part.array if isinstance(part, Value) else part
             if type(a) not in DEVICES:
                 raise JitError(f"{op.name} answers a {type(a).__name__}, which a replay could not make anew")
+            _must_be_here(a)
             base = owner_of(a)
             if id(base) not in self._known:
                 self._new(FRESH, base)
@@ -229,6 +231,7 @@ class Recorder(Watch):
     def each_time(self, make: Callable[[], Any]) -> Any:
         """Note an array that Python makes at each replay; a number becomes an array without axes."""
         made = make()
+        _must_be_here(made)
         if type(made) is np.ndarray and id(owner_of(made)) in self._known:
             return made  # an argument, or an answer of an op
         a = np.array(made, dtype=np.float64) if isinstance(made, int | float) else np.array(made)
@@ -339,6 +342,14 @@ class Recorder(Watch):
             elif now is NONE_YET:
                 found.append((leaf, None))
         return found
+
+
+def _must_be_here(a: Any) -> None:
+    if not at_hand(a):
+        raise JitError(
+            f"a jitted step runs on the CPU so far, and at {user_place()} it uses an array that is on {device_of(a)}: "
+            "call .cpu(), or call the step as it is, without tg.jit"
+        )
 
 
 def _past_all_ops(root: Root, op: Any, place: Place) -> str:

@@ -21,6 +21,7 @@ from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
+from tinygrad_ft.cache import cache_folder as _folder
 from tinygrad_ft.dispatch import Share
 from tinygrad_ft.storage import write_atomically
 
@@ -174,22 +175,6 @@ def _library() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
 
 
-@cache
 def cache_folder() -> Path:
-    """Where compiled rows are kept: TINYGRAD_FT_CACHE, or a folder of the user's cache; a temporary one if need be."""
-    given = os.environ.get("TINYGRAD_FT_CACHE")
-    if given:
-        folder = Path(given)
-    elif sys.platform == "darwin":
-        folder = Path.home() / "Library" / "Caches" / "tinygrad_ft"
-    else:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinygrad_ft"
-    try:
-        (folder / "jit").mkdir(parents=True, exist_ok=True)
-        if os.access(folder / "jit", os.W_OK):
-            return folder / "jit"
-    except OSError:
-        pass
-    import tempfile
-
-    return Path(tempfile.mkdtemp(prefix="tinygrad_ft_jit_"))
+    """Where compiled rows are kept."""
+    return _folder("jit")

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from math import isfinite
 from typing import Any
 
-import numpy as np
-
+from tinygrad_ft.device import device_of
 from tinygrad_ft.engine import Value
 from tinygrad_ft.notice import looks_at, uses
 from tinygrad_ft.ops.update import clip_elements, clip_to_length, length
@@ -31,7 +30,8 @@ def clip_grad_norm_(
     grads = _gradients(parameters)
     if error_if_nonfinite:
         looks_at("whether the gradients' norm is finite (error_if_nonfinite)")
-        if not isfinite(total := length(np, grads, norm_type)):
+        total = float(length(device_of(grads[0]).xp, grads, norm_type)) if grads else 0.0
+        if not isfinite(total):
             raise RuntimeError(f"the gradients' norm is {total}, so they cannot be clipped")
     return Tensor(clip_to_length(max_norm, *grads, norm_type=float(norm_type)))
 

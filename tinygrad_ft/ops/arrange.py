@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ft.engine import Array, op
-from tinygrad_ft.notice import constant
 from tinygrad_ft.ops.comparison import where
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.index import HERE, getitem, index_select, put
 from tinygrad_ft.ops.join import cat
+from tinygrad_ft.ops.moving import beside
 from tinygrad_ft.ops.shape import Shape, axes_of, broadcast_to, flatten, movedim, ravel, reshape, transpose, unsqueeze
 
 __all__ = [
@@ -59,7 +59,7 @@ def pad(x: Array, pad: tuple[int, ...], mode: str = "constant", value: float | N
         raise ValueError(f"pad: mode is 'constant', {', '.join(map(repr, BORDERS))}: got {mode!r}")
     for axis, (before, after) in enumerate(widths):
         if before or after:
-            x = index_select(x, axis, _border(x.shape, axis, before, after, mode))
+            x = index_select(x, axis, beside(x, _border(x.shape, axis, before, after, mode)))
     return x
 
 
@@ -73,8 +73,8 @@ def _border(shape: Shape, axis: int, before: int, after: int, mode: str) -> Arra
     if max(before, after) > most:
         raise ValueError(f"pad: {mode!r} can add up to {most} at an end of {n} elements: got {before} and {after}")
     if mode == "replicate":
-        return constant(np.clip(np.arange(-before, n + after), 0, n - 1))
-    return constant(np.pad(np.arange(n), (before, after), mode=BORDERS[mode]))
+        return np.clip(np.arange(-before, n + after), 0, n - 1)
+    return np.pad(np.arange(n), (before, after), mode=BORDERS[mode])
 
 
 def _different(axes: Any, x: Array, name: str) -> tuple[int, ...]:
@@ -173,7 +173,7 @@ def repeat_interleave(x: Array, repeats: Any, axis: int | None = None) -> Array:
         (axis,) = axes_of(axis, x.ndim)
         shape = (*x.shape[: axis + 1], int(times.item()), *x.shape[axis + 1 :])
         return flatten(broadcast_to(unsqueeze(x, axis + 1), shape), axis, axis + 1)
-    return index_select(x, axis, np.repeat(np.arange(n), times.astype(np.intp)))
+    return index_select(x, axis, beside(x, np.repeat(np.arange(n), times.astype(np.intp))))
 
 
 @op
@@ -262,5 +262,5 @@ def unfold(x: Array, dimension: int, size: int, step: int) -> Array:
     if size < 0 or step < 1 or size > x.shape[axis]:
         raise ValueError(f"unfold: windows of {size} every {step} places do not fit into {x.shape[axis]} places")
     starts = np.arange(0, x.shape[axis] - size + 1, step)
-    places = constant(starts[:, None] + np.arange(size))
+    places = beside(x, starts[:, None] + np.arange(size))
     return movedim(getitem(x, places, key=(slice(None),) * axis + (HERE,)), axis + 1, -1)

@@ -9,9 +9,11 @@ from sys import maxsize
 from types import MethodType
 from typing import Any, TypeVar
 
+from numpy import ndarray
+
 from tinygrad_ft import engine
 from tinygrad_ft.arguments import ALIASES
-from tinygrad_ft.device import DEVICES
+from tinygrad_ft.device import DEVICES, cpu
 from tinygrad_ft.dispatch import Kernels
 from tinygrad_ft.engine import OPS, Op, Value, refuse_lists
 
@@ -35,7 +37,7 @@ class Composed:
         aliases = {**ALIASES, **dict(zip(("input", "other"), own, strict=False))}
         self.aliases = {theirs: ours for theirs, ours in aliases.items() if theirs not in own}
         self.kernels: Kernels | None = None
-        self.least = maxsize  # elements of the first array from which on a kernel may run
+        self.least = maxsize  # elements of a first array of NumPy's from which on a kernel may run
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         """What f answers, or a kernel for plain arrays."""
@@ -46,7 +48,7 @@ class Composed:
             self.kernels is not None
             and inputs
             and type(inputs[0]) in DEVICES
-            and inputs[0].size >= self.least
+            and (inputs[0].size >= self.least or type(inputs[0]) is not ndarray)
             and not any(isinstance(x, Value) for x in inputs)
         ):
             device = DEVICES[type(inputs[0])]
@@ -71,10 +73,15 @@ class Composed:
         """It pickles as the function that it is, by its name, and copies to itself."""
         return self.name
 
-    def kernel(self, device: str, *, when: Callable[..., bool], elements: int = 0) -> Callable[[F], F]:
+    def kernel(self, device: str, *, when: Callable[..., bool], elements: int = 0, **how: bool) -> Callable[[F], F]:
         """Register a faster form for one device; see `Op.kernel`."""
-        self.kernels, self.least = self.kernels or Kernels(self.f), min(self.least, elements)
-        return self.kernels.register(device, when, elements)
+        return self._choosing_from(device, elements).register(device, when, elements, **how)
+
+    def _choosing_from(self, device: str, elements: int) -> Kernels:
+        self.kernels = self.kernels or Kernels(self.f)
+        if device == cpu.name:
+            self.least = min(self.least, elements)
+        return self.kernels
 
     def shares(self, device: str, *, when: Callable[..., bool]) -> Callable[[F], F]:
         """Register how a recorded step shares out the work; see `Op.shares`."""
@@ -83,8 +90,7 @@ class Composed:
 
     def expect_kernels(self, device: str, module: str, elements: int) -> None:
         """Say which module registers kernels; see `Op.expect_kernels`."""
-        self.kernels, self.least = self.kernels or Kernels(self.f), min(self.least, elements)
-        self.kernels.pending[device] = (module, elements)
+        self._choosing_from(device, elements).pending[device] = (module, elements)
 
 
 def composed(f: Callable[..., Any]) -> Composed:

@@ -11,6 +11,8 @@ from functools import wraps
 from math import inf
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tinygrad_ft.engine import Array, op
 from tinygrad_ft.ops.arrange import tril, triu
 from tinygrad_ft.ops.comparison import where
@@ -113,7 +115,8 @@ def solve_columns(xp: Any, a: Array, b: Array) -> Array:
     """y = a^-1 b, for columns b (..., n, k)."""
     if b.ndim < 2 or b.shape[-2] != a.shape[-1]:
         raise ValueError(f"solve needs b (..., {a.shape[-1]}, k) for a {a.shape}: got {b.shape}")
-    return xp.linalg.solve(a, b)
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # which CuPy leaves to the caller
+    return xp.linalg.solve(*(xp.broadcast_to(m, lead + m.shape[-2:]) for m in (a, b)))
 
 
 @solve_columns.vjp

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ft.device import at_hand
 from tinygrad_ft.engine import Array, op
 from tinygrad_ft.ops.arithmetic import maximum
 from tinygrad_ft.ops.arrange import tril, triu
@@ -43,7 +44,7 @@ def det(xp: Any, x: Array) -> Array:
 def det_vjp(g: Array, x: Array, y: Array) -> Array:
     """dy = sum(cofactors dx), the cofactors being y x^-T; where y = 0, they come of the singular values."""
     values: Any = getattr(y, "array", y)
-    if (values != 0).all():
+    if at_hand(values) and (values != 0).all():
         return reshape(g * y, (*y.shape, 1, 1)) * transpose(inv(x))
     return reshape(g, (*y.shape, 1, 1)) * _cofactors(x)
 

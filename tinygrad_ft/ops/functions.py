@@ -329,3 +329,22 @@ def gelu_slope_vjp(g: Array, x: Array, *, approximate: str) -> Array:
     t = tanh(TANH_SCALE * (x + TANH_CUBIC * x * x * x))
     du = TANH_SCALE * (1.0 + 3.0 * TANH_CUBIC * x * x)
     return g * (1.0 - t * t) * (du + x * (3.0 * TANH_SCALE * TANH_CUBIC * x - t * du * du))
+
+
+@elementwise
+def bias_gelu(xp: Any, x: Array, bias: Array) -> Array:
+    """y = gelu(x + bias): a GPU reads and writes once for both what a layer before left without its bias."""
+    return gelu.forward(xp, x + bias)
+
+
+@bias_gelu.vjp
+def bias_gelu_vjp(g: Array, x: Array, bias: Array) -> tuple[Array, Array]:
+    """dy = gelu_slope(x + bias) (dx + dbias)."""
+    both = bias_gelu_grad(g, x, bias)
+    return both, both
+
+
+@composed
+def bias_gelu_grad(g: Array, x: Array, bias: Array) -> Array:
+    """g gelu_slope(x + bias)."""
+    return g * gelu_slope(x + bias)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ft.device import at_hand
 from tinygrad_ft.engine import Array, op
 from tinygrad_ft.ops.comparison import where
 from tinygrad_ft.ops.composed import composed
@@ -163,7 +164,11 @@ def last_writer(xp: Any, *indices: Array, key: tuple[Any, ...], shape: Shape) ->
     """For each place of an array of that shape, which of the elements written to [key] stays there; -1 for none."""
     y = xp.full(shape, -1)
     key = filled_key(key, indices)
-    y[key] = xp.arange(y[key].size).reshape(y[key].shape)
+    order = xp.arange(y[key].size).reshape(y[key].shape)
+    if at_hand(y):
+        y[key] = order
+    else:  # a GPU writes in any order
+        xp.maximum.at(y, key, order)
     return y
 
 

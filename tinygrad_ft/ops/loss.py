@@ -7,6 +7,7 @@ from typing import Any
 from warnings import warn
 
 from tinygrad_ft.chain_rule import as_tensor, cast
+from tinygrad_ft.device import at_hand
 from tinygrad_ft.engine import Array, Value, op
 from tinygrad_ft.ops.arithmetic import clip, mul
 from tinygrad_ft.ops.comparison import eq, ne, where
@@ -128,10 +129,7 @@ def cross_entropy(
     if input.ndim != 2:
         moved = permute(input, (0, *range(2, input.ndim), 1)) if input.ndim > 2 else input
         rows, wanted = moved.reshape((-1, classes)), reshape(wanted, (-1,))
-    counted = _counted(wanted, classes, ignore_index)
-    if counted is not None:
-        wanted = mul(wanted, counted)  # an ignored row asks for class 0, and is then left out
-    each: Any = None if counted is None else _beside(input, cast(counted, dtype=input.dtype))
+    wanted, each = _asked(input, wanted, classes, ignore_index)
     if weight is not None:
         each = getitem(weight, wanted, key=(HERE,)) * (1.0 if each is None else each)
     if reduction not in ("mean", "sum") or label_smoothing or not len(wanted):
@@ -161,10 +159,8 @@ def nll_loss(
     if weight is not None and tuple(weight.shape) != (input.shape[axis],):
         raise ValueError(f"nll_loss needs weight ({input.shape[axis]},): got {tuple(weight.shape)}")
     wanted: Any = getattr(target, "array", target)
-    counted = _counted(wanted, input.shape[axis], ignore_index)
-    counted = eq(wanted, wanted) if counted is None else counted
-    wanted = mul(wanted, counted)  # an ignored place asks for class 0, and is then left out
-    each: Any = _beside(input, cast(counted, dtype=input.dtype))
+    wanted, each = _asked(input, wanted, input.shape[axis], ignore_index)
+    each = _beside(input, cast(eq(wanted, wanted), dtype=input.dtype)) if each is None else each
     each = each if weight is None else each * getitem(weight, wanted, key=(HERE,))
     losses = -take_along_axis(input, unsqueeze(wanted, axis), axis=axis).reshape(expected)
     return reduced(where(each == 0, 0.0, losses) * each, reduction, each)
@@ -192,6 +188,24 @@ def _kind(x: Any, what: str) -> str:
     if not hasattr(x, "dtype"):
         raise TypeError(f"cross_entropy needs its {what} in a Tensor or an array: got {type(x).__name__}")
     return str(x.dtype.kind)
+
+
+def _asked(x: Array, wanted: Any, classes: int, ignore_index: int) -> tuple[Any, Any]:
+    """(class, count) of each row: 0 and 0 for one to be ignored, which is then left out; None for count if all are 1.
+
+    On a GPU, where looking would wait, the count of a row that asks for no class is NaN.
+
+    Raises:
+        IndexError: for a target that is no class, on the CPU.
+    """
+    if at_hand(wanted):
+        counted = _counted(wanted, classes, ignore_index)
+        if counted is None:
+            return wanted, None
+        return mul(wanted, counted), _beside(x, cast(counted, dtype=x.dtype))
+    counted, exists = ne(wanted, ignore_index), (wanted >= 0) & (wanted < classes)
+    each = where(exists | ~counted, cast(counted, dtype=x.dtype), nan)
+    return where(exists & counted, wanted, 0), _beside(x, each)
 
 
 def _counted(wanted: Any, classes: int, ignore_index: int) -> Any:
@@ -241,7 +255,7 @@ def binary_cross_entropy(input: Array, target: Array, weight: Array = None, *, r
 @op
 def bce_of_chances(xp: Any, x: Array, t: Array) -> Array:
     """-(t log x + (1 - t) log(1 - x)), each logarithm at least -100."""
-    if x.size and not (xp.all(x >= 0) and xp.all(x <= 1)):
+    if x.size and at_hand(x) and not (xp.all(x >= 0) and xp.all(x <= 1)):
         raise ValueError(
             f"binary_cross_entropy needs chances from 0 to 1: got {x.min()} to {x.max()}; "
             "for logits use the _with_logits form"

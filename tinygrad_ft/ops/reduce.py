@@ -166,8 +166,11 @@ def shifted(xp: Any, x: Array, axis: Axis, otherwise: float = nan) -> tuple[Arra
     """
     if x.dtype.kind != "f":
         raise TypeError(f"softmax and its kin need floating-point numbers: got {x.dtype}; call .float() first")
-    m = xp.max(x, axis=axis, keepdims=True, initial=-xp.inf)
-    m = xp.where(xp.isfinite(m), m, otherwise)
+    if x.size:
+        m = xp.max(x, axis=axis, keepdims=True)
+        m = xp.where(xp.isfinite(m), m, otherwise)
+    else:
+        m = xp.full(kept_shape(x.shape, axis), otherwise, dtype=x.dtype)
     return x - m, m
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from math import log as log_of
-from math import pi
+from math import nan, pi
 from typing import Any
 
+from tinygrad_ft.device import at_hand
 from tinygrad_ft.engine import Array
 from tinygrad_ft.ops.arithmetic import abs, clip
 from tinygrad_ft.ops.comparison import where
@@ -86,9 +87,10 @@ def gaussian_nll_loss(
         var = unsqueeze(var, -1)
     elif var.ndim != len(shape) or [m for n, m in zip(shape, var.shape, strict=True) if n != m] not in ([], [1]):
         raise ValueError(f"gaussian_nll_loss needs variances for {shape} or its rows: got {tuple(var.shape)}")
-    if bool((var < 0).any()):
+    if at_hand(var) and bool((var < 0).any()):
         raise ValueError("gaussian_nll_loss needs variances of 0 or more: some are negative")
     v, d = clip(var, min=eps), input - target
+    v = v if at_hand(var) else where(var < 0, nan, v)
     losses = 0.5 * (log(v) + d * d / v)
     return reduced(losses + 0.5 * log_of(2 * pi) if full else losses, reduction)
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from tinygrad_ft.chain_rule import cast
 from tinygrad_ft.engine import Array, Value, op
-from tinygrad_ft.notice import constant, looks_at
+from tinygrad_ft.notice import looks_at
 from tinygrad_ft.ops.comparison import where
 from tinygrad_ft.ops.composed import composed
 from tinygrad_ft.ops.index import HERE, filled_key, getitem, last_writer, overwritten, put
 from tinygrad_ft.ops.join import cat
+from tinygrad_ft.ops.moving import beside
 from tinygrad_ft.ops.reduce import amax, amin
 from tinygrad_ft.ops.scan import prod as product
 from tinygrad_ft.ops.shape import axes_of, broadcast_to, ravel, reshape, unsqueeze
@@ -33,7 +34,7 @@ def _scattered(x: Array, axis: int, index: Array, src: Array, name: str) -> tupl
     if src.dtype != x.dtype:
         raise TypeError(f"{name} needs src in the dtype of x, {x.dtype}: got {src.dtype}")
     src = getitem(src if src.ndim else ravel(src), key=tuple(map(slice, shape)))
-    places = [constant(place) for place in np.ogrid[tuple(map(slice, shape))]]
+    places = [beside(x, place) for place in np.ogrid[tuple(map(slice, shape))]]
     places[axis] = reshape(index, shape)
     return src, tuple(places)
 
@@ -56,7 +57,7 @@ def scatter(
         raise TypeError("scatter needs either src or value")
     src = value if src is None else src
     if not hasattr(src, "ndim"):
-        src = broadcast_to(constant(np.asarray(src, dtype=x.dtype)), tuple(index.shape))
+        src = broadcast_to(beside(x, np.asarray(src, dtype=x.dtype)), tuple(index.shape))
     if reduce is not None:
         if reduce not in ("add", "multiply"):
             raise ValueError(f"scatter: reduce is 'add' or 'multiply': got {reduce!r}")
@@ -87,8 +88,8 @@ def scatter_reduce(x: Array, axis: int, index: Array, src: Array, reduce: str, *
 
     looks_at("how many elements meet in one place, by scatter_reduce")
     turn = arrival(*places, key=key, shape=shape)
-    layers = (turn.array if isinstance(turn, Value) else turn).max(initial=-1) + 1
-    reached = (int(layers), *shape)
+    turns = turn.array if isinstance(turn, Value) else turn
+    reached = (int(turns.max()) + 1 if turns.size else 0, *shape)
     layered = (turn, *places)
     filled = put(src, *layered, key=(HERE, *key), shape=reached)
     filled = where(last_writer(*layered, key=(HERE, *key), shape=reached) < 0, neutral, filled)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any
 
+from tinygrad_ft.device import at_hand
 from tinygrad_ft.engine import Array, op
 
 __all__ = ["adam_update", "rmsprop_update", "sgd_update"]
@@ -158,24 +159,36 @@ def clip_to_length(xp: Any, max_norm: Array, *gs: Array, norm_type: float) -> Ar
 
     `norm_type` is 2 for the Euclidean length, inf for the largest element.
     """
-    total = length(xp, gs, norm_type)
-    scale = float(max_norm) / (total + 1e-6)
-    if scale < 1.0 or total != total:
-        for g in gs:
-            g *= scale
-    return xp.asarray(total, dtype=xp.result_type(xp.float32, *(g.dtype for g in gs)))
+    total, dtype = length(xp, gs, norm_type), xp.result_type(xp.float32, *(g.dtype for g in gs))
+    scale = _number(max_norm) / (total + 1e-6)
+    if not at_hand(scale):
+        scale = xp.minimum(scale, 1.0)
+    elif scale >= 1.0:
+        gs = ()
+    for g in gs:
+        g *= scale
+    return xp.asarray(total, dtype=dtype)
 
 
 clip_to_length.overwrites("gs")
 
 
-def length(xp: Any, gs: Sequence[Array], norm_type: float) -> float:
-    """How long several arrays are together."""
+def length(xp: Any, gs: Sequence[Array], norm_type: float) -> Any:
+    """How long several arrays are together: a number, or on a GPU an array without axes, which nobody waits for."""
     if norm_type == inf:
-        return float(xp.max([abs(g).max(initial=0.0) for g in gs], initial=0.0))  # Python's max would lose a NaN
+        largest: Any = 0.0
+        for g in gs:
+            if g.size:
+                largest = _number(xp.maximum(largest, abs(g).max()))  # Python's max would lose a NaN
+        return largest
     if norm_type == 2.0:  # a dot product reads each once and makes no temporary
-        return float(sum(float(g @ g) for g in (_wide(xp, g).ravel() for g in gs)) ** 0.5)
-    return float(sum(float((abs(_wide(xp, g)) ** norm_type).sum()) for g in gs) ** (1.0 / norm_type))
+        return sum(_number(g @ g) for g in (_wide(xp, g).ravel() for g in gs)) ** 0.5
+    return sum(_number((abs(_wide(xp, g)) ** norm_type).sum()) for g in gs) ** (1.0 / norm_type)
+
+
+def _number(a: Any) -> Any:
+    """A number without axes as Python's, if that waits for nobody."""
+    return float(a) if at_hand(a) else a
 
 
 def _wide(xp: Any, g: Array) -> Array:
