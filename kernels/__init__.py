@@ -37,6 +37,43 @@ PENDING = [
     ("extremum_grad", "cpu", "tinygrad_ft.kernels.cpu.extremum", 4096),
     ("sgd_update", "cpu", "tinygrad_ft.kernels.cpu.sgd_update", 4096),
     ("adam_update", "cpu", "tinygrad_ft.kernels.cpu.adam_update", 4096),
+    ("embedding", "cuda", "tinygrad_ft.kernels.cuda.gather", 1),
+    ("sum_rows", "cuda", "tinygrad_ft.kernels.cuda.gather", 1),
+    ("counted_dropout", "cuda", "tinygrad_ft.kernels.cuda.dropout", 1),
+    ("sgd_update", "cuda", "tinygrad_ft.kernels.cuda.sgd_update", 1),
+    ("adam_update", "cuda", "tinygrad_ft.kernels.cuda.adam_update", 1),
+    ("clip_to_length", "cuda", "tinygrad_ft.kernels.cuda.clip_to_length", 0),
+    ("sum", "cuda", "tinygrad_ft.kernels.cuda.reduce", 1),
+    ("mean", "cuda", "tinygrad_ft.kernels.cuda.reduce", 1),
+    ("amax", "cuda", "tinygrad_ft.kernels.cuda.reduce", 1),
+    ("amin", "cuda", "tinygrad_ft.kernels.cuda.reduce", 1),
+    ("sum_to", "cuda", "tinygrad_ft.kernels.cuda.reduce", 1),
+    ("matmul", "emulator", "tinygrad_ft.kernels.cuda.matmul", 1),
+    ("matmul", "cuda", "tinygrad_ft.kernels.cuda.matmul", 1),
+    ("linear", "emulator", "tinygrad_ft.kernels.cuda.linear", 1),
+    ("linear", "cuda", "tinygrad_ft.kernels.cuda.linear", 1),
+    ("gelu", "cuda", "tinygrad_ft.kernels.cuda.gelu", 1),
+    ("gelu_grad", "cuda", "tinygrad_ft.kernels.cuda.gelu", 1),
+    ("bias_gelu", "cuda", "tinygrad_ft.kernels.cuda.gelu", 1),
+    ("bias_gelu_grad", "cuda", "tinygrad_ft.kernels.cuda.gelu", 1),
+    ("softmax", "cuda", "tinygrad_ft.kernels.cuda.softmax", 1),
+    ("softmax_grad", "cuda", "tinygrad_ft.kernels.cuda.softmax_grad", 1),
+    ("log_softmax", "cuda", "tinygrad_ft.kernels.cuda.log_softmax", 1),
+    ("summed_cross_entropy", "cuda", "tinygrad_ft.kernels.cuda.summed_cross_entropy", 1),
+    ("layer_norm_of_rows", "cuda", "tinygrad_ft.kernels.cuda.layer_norm", 1),
+    ("layer_norm_grad", "cuda", "tinygrad_ft.kernels.cuda.layer_norm_grad", 1),
+    ("rms_norm_of_rows", "cuda", "tinygrad_ft.kernels.cuda.rms_norm", 1),
+    ("rms_norm_grad", "cuda", "tinygrad_ft.kernels.cuda.rms_norm_grad", 1),
+    ("normalise", "cuda", "tinygrad_ft.kernels.cuda.normalise", 1),
+    ("flash_attention", "cuda", "tinygrad_ft.kernels.cuda.attention", 1),
+    ("flash_attention_grad", "cuda", "tinygrad_ft.kernels.cuda.attention_grad", 1),
+]
+
+# one module writes a kernel for every elementwise op; those named above come before it
+PENDING += [
+    (name, "cuda", "tinygrad_ft.kernels.cuda.elementwise", 0)
+    for name, op in OPS.items()
+    if op.elementwise and name not in {known for known, device, *_ in PENDING if device == "cuda"}
 ]
 
 # op, device, module that shares out the op's work for a recorded step; an eager call has nothing to gain from it
