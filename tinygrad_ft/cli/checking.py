@@ -61,6 +61,6 @@ def _kernels(kernels: Any) -> str:
     kernels.load()
     return "kernels " + ", ".join(
         f"{device}: {kernel.name} {_place(kernel.run)}"
-        for device, found in kernels.by_device.items()
+        for device, found in sorted(kernels.by_device.items())
         for kernel in found
     )

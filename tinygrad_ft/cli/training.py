@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tinygrad_ft.device import names
+
 
 def add_commands(commands: Any) -> None:
     """Add train and sample."""
@@ -74,6 +76,12 @@ def _add_seed_and_out(command: argparse.ArgumentParser, out: str) -> None:
         "--eager", action="store_true", help="run op by op (default: the step is recorded and replayed)"
     )
     command.add_argument(
+        "--device",
+        choices=names(),
+        default="cpu",
+        help="where to train (default cpu); another than the CPU runs eagerly",
+    )
+    command.add_argument(
         "--out", type=Path, default=Path(out), metavar="DIR", help=f"folder for the results (default {out})"
     )
 
@@ -117,7 +125,13 @@ def _train_transformer(arguments: argparse.Namespace) -> int:
     print(f"training on {source}: {len(text):,} characters, {len(set(text))} different")
     print(f"preset {arguments.preset}, {recipe.steps} steps, seed {arguments.seed}")
     last = train_transformer(
-        text, recipe=recipe, seed=arguments.seed, out=arguments.out, source=source, jitted=not arguments.eager
+        text,
+        recipe=recipe,
+        seed=arguments.seed,
+        out=arguments.out,
+        source=source,
+        jitted=not arguments.eager,
+        device=arguments.device,
     )
     print(f"validation loss {last['val_loss']:.4f} nats a character after {last['step']} steps")
     print(f"results in {arguments.out}: loss.png, sample.txt, metrics.jsonl, config.json, model.safetensors")
@@ -129,7 +143,12 @@ def _train_mlp(arguments: argparse.Namespace) -> int:
     from tinygrad_ft.train.classify import train_mlp
 
     last = train_mlp(
-        arguments.data, steps=arguments.steps, seed=arguments.seed, out=arguments.out, jitted=not arguments.eager
+        arguments.data,
+        steps=arguments.steps,
+        seed=arguments.seed,
+        out=arguments.out,
+        jitted=not arguments.eager,
+        device=arguments.device,
     )
     print(f"held-out accuracy {last['val_accuracy']:.2%}, loss {last['val_loss']:.4f} nats after {last['step']} steps")
     print(f"results in {arguments.out}: loss.png, sample.txt, metrics.jsonl, config.json, model.safetensors")

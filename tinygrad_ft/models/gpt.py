@@ -105,10 +105,11 @@ class GPT(nn.Module):
             raise ValueError("generate needs a prompt of at least one token")
         if not temperature >= 0 or (top_k is not None and top_k < 1):
             raise ValueError(f"generate needs temperature >= 0 and top_k >= 1: got {temperature} and {top_k}")
-        ids = np.asarray(prompt, dtype=np.int64)
+        ids, place = np.asarray(prompt, dtype=np.int64), self.wte.weight.device
         with self.evaluating(), no_grad():
             for _ in range(tokens):
-                logits = self(Tensor(ids[None, -self.config.context :])).array[0, -1].astype(np.float64)
+                seen = tensor(ids[None, -self.config.context :]).to(place)
+                logits = self(seen)[0, -1].cpu().array.astype(np.float64)
                 ids = np.append(ids, _drawn(logits, temperature, top_k, rng))
         return ids
 
@@ -127,6 +128,7 @@ def _drawn(logits: Any, temperature: float, top_k: int | None, rng: np.random.Ge
 
 def loss_of(model: GPT, ids: Any, targets: Any) -> Any:
     """Mean cross-entropy of the next token, in nats."""
-    ids, targets = (t if isinstance(t, Tensor) else tensor(t) for t in (ids, targets))
+    place = model.wte.weight.device
+    ids, targets = ((t if isinstance(t, Tensor) else tensor(t)).to(place) for t in (ids, targets))
     logits = model(ids)
     return ops.cross_entropy(ops.reshape(logits, (-1, model.config.vocabulary)), ops.reshape(targets, (-1,)))

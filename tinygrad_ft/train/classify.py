@@ -48,8 +48,10 @@ RECIPES = {
 }
 
 
-def train_mlp(name: str, *, steps: int | None, seed: int, out: Path, jitted: bool = True) -> Record:
-    """Train on four fifths of a data set, hold out the rest, and leave everything in the folder `out`.
+def train_mlp(
+    name: str, *, steps: int | None, seed: int, out: Path, jitted: bool = True, device: str = "cpu"
+) -> Record:
+    """Train on four fifths of a data set on a device, hold out the rest, and leave everything in the folder `out`.
 
     Returns:
         The last record, with val_loss in nats and val_accuracy from 0 to 1 on the held-out fifth.
@@ -66,7 +68,7 @@ def train_mlp(name: str, *, steps: int | None, seed: int, out: Path, jitted: boo
         described["standardise"] = {"mean": x.mean(0).tolist(), "deviation": x.std(0).tolist()}
         x, held_x = data.standardise(x, held_x)
     config = MLPConfig(recipe.sizes)
-    model = MLP(config, rng=rng)
+    model = MLP(config, rng=rng).to(device)
     folder = RunFolder(
         out,
         {
@@ -80,7 +82,7 @@ def train_mlp(name: str, *, steps: int | None, seed: int, out: Path, jitted: boo
 
     def predicted() -> Any:
         with no_grad():
-            return model(Tensor(held_x))
+            return model(Tensor(held_x).to(device)).cpu()
 
     def evaluate(last: bool) -> Record:
         logits = predicted()

@@ -45,7 +45,15 @@ RECIPES = {"nano": Recipe(), "tiny": Recipe(context=32, layers=2, heads=2, width
 
 
 def train_transformer(
-    text: str, *, recipe: Recipe, seed: int, out: Path, source: str, evaluations: int = 8, jitted: bool = True
+    text: str,
+    *,
+    recipe: Recipe,
+    seed: int,
+    out: Path,
+    source: str,
+    evaluations: int = 8,
+    jitted: bool = True,
+    device: str = "cpu",
 ) -> Record:
     """Train on the first nine tenths of a text, evaluate on the last, and leave everything in the folder `out`.
 
@@ -53,6 +61,7 @@ def train_transformer(
         source: what the text is, for the records.
         evaluations: how often on the way the model is evaluated and shows a sample.
         jitted: see `fit`.
+        device: the name of the device to train on.
 
     Returns:
         The last record, its val_loss over all of the validation part, in nats a character.
@@ -74,7 +83,7 @@ def train_transformer(
         )
     rng = np.random.default_rng(seed)
     config = GPTConfig(tokenizer.vocab_size, recipe.context, recipe.layers, recipe.heads, recipe.width)
-    model = GPT(config, rng=rng)
+    model = GPT(config, rng=rng).to(device)
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
     optimizer = AdamW(

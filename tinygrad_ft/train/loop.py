@@ -47,7 +47,7 @@ def fit(
     max_norm: float | None = None,
     jitted: bool = True,
 ) -> None:
-    """Take `steps` optimiser steps, one for each batch.
+    """Take `steps` optimiser steps, one for each batch, on the device that the model is on.
 
     Args:
         loss_of: loss_of(model, inputs, targets) answers the loss of a batch of Tensors, one number.
@@ -55,14 +55,17 @@ def fit(
         evaluate: evaluate(last) answers val_loss and other measures of the model as it is; asked before the first
             step, then after every `evaluate_every`, and after the last, when it may take its time.
         max_norm: gradients are scaled down to this length together.
-        jitted: the step is recorded and replayed, see `jit`; else it runs op by op.
+        jitted: the step is recorded and replayed, see `jit`, if the model is on the CPU; else it runs op by op.
 
     Raises:
         Diverged: if the loss of a step, its gradient's length, or a measure of an evaluation is not finite. The step is
             not taken, the evaluation not told: what was kept is from before.
         ValueError: if the batches run out before the steps are taken.
     """
-    differentiate, update = halves_of_a_step(model, loss_of, optimizer, max_norm=max_norm, jitted=jitted)
+    place = next(model.parameters()).device
+    differentiate, update = halves_of_a_step(
+        model, loss_of, optimizer, max_norm=max_norm, jitted=jitted and str(place) == "cpu"
+    )
     _evaluate(model, evaluate, False, {"step": 0}, journal)
     remaining = iter(batches)
     for step in range(1, steps + 1):
@@ -73,7 +76,7 @@ def fit(
             raise ValueError(f"the batches ran out after {step - 1} steps of {steps}") from None
         for group in optimizer.param_groups:
             set_lr(group, learning_rate(step - 1))
-        loss, length = differentiate(*(None if a is None else Tensor(a) for a in (inputs, targets)))
+        loss, length = differentiate(*(None if a is None else Tensor(a).to(place) for a in (inputs, targets)))
         _require_finite("the loss", loss.item(), step)
         if length is not None:
             _require_finite("the gradient's length", length.item(), step)

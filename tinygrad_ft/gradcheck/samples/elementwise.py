@@ -57,7 +57,7 @@ SAMPLES: Samples = {
     },
     **{name: unary(positive) for name in ["log", "sqrt", "log1p", "log2", "log10", "rsqrt", "lgamma", "digamma"]},
     **{name: unary(unit) for name in ["asin", "acos", "atanh", "erfinv"]},
-    **{name: binary() for name in ["tanh_grad", "sigmoid_grad", "gelu_grad"]},
+    **{name: binary() for name in ["tanh_grad", "sigmoid_grad", "gelu_grad", "bias_gelu"]},
     **{name: binary() for name in ["logaddexp", "atan2", "hypot", "copysign", "fmax", "fmin"]},
     **{name: binary(b=positive) for name in ["xlogy", "fmod", "remainder"]},
     "acosh": unary(lambda rng, *shape: np.asarray(1.0 + positive(rng, *shape))),
@@ -67,6 +67,10 @@ SAMPLES: Samples = {
     "round": lambda rng: [*unary()(rng), Sample((normal(rng, 3) * 100,), {"decimals": -1})],
     "logit": lambda rng: [*unary(unit)(rng), *unary(unit, eps=0.25)(rng)],
     "nan_to_num": lambda rng: [*unary()(rng), Sample((np.array([1.5, np.inf, -np.inf]), 0.25, 2.0, -3.0))],
+    "bias_gelu_grad": of(
+        lambda rng: Sample((normal(rng, 3, 4), normal(rng, 3, 4), normal(rng, 4))),
+        lambda rng: Sample((normal(rng), normal(rng), normal(rng))),
+    ),
     "lerp": of(
         lambda rng: Sample((normal(rng, 3, 4), normal(rng, 4), 0.3)),
         lambda rng: Sample((normal(rng), normal(rng), unit(rng))),

@@ -23,6 +23,10 @@ class SameDraws:
         """As a generator of seed 0 answers its first call."""
         return np.random.default_rng(0).random(*args, **params)
 
+    def integers(self, *args: Any, **params: Any) -> Any:
+        """Likewise."""
+        return np.random.default_rng(0).integers(*args, **params)
+
 
 SAMPLES: Samples = {
     "normalise": of(
@@ -81,9 +85,46 @@ SAMPLES: Samples = {
         lambda rng: Sample((normal(rng, 3, 2), normal(rng, 4, 2), normal(rng, 4, 2), normal(rng, 3, 4))),
         lambda rng: Sample((normal(rng, 0, 2), normal(rng, 4, 2), normal(rng, 4, 2), None)),
     ),
+    "flash_attention": of(
+        lambda rng: Sample(
+            (normal(rng, 2, 3, 4), normal(rng, 2, 3, 4), normal(rng, 2, 3, 2)), {"causal": True, "scale": 0.5}
+        ),
+        lambda rng: Sample((normal(rng, 3, 2), normal(rng, 4, 2), normal(rng, 4, 2))),
+        lambda rng: Sample((normal(rng, 0, 2), normal(rng, 4, 2), normal(rng, 4, 2))),
+    ),
+    "flash_attention_grad": of(
+        lambda rng: Sample(
+            (
+                normal(rng, 2, 3, 2),
+                normal(rng, 2, 3, 4),
+                normal(rng, 2, 4, 4),
+                normal(rng, 2, 4, 2),
+                normal(rng, 2, 3, 2),
+                positive(rng, 2, 3, 1),
+            ),
+            {"causal": True, "scale": 0.5},
+        ),
+        lambda rng: Sample(
+            (
+                normal(rng, 3, 2),
+                normal(rng, 3, 4),
+                normal(rng, 3, 4),
+                normal(rng, 3, 2),
+                normal(rng, 3, 2),
+                positive(rng, 3, 1),
+                normal(rng, 3, 1),
+            ),
+            {"causal": False, "scale": 0.7},
+        ),
+    ),
     "scaled_dot_product_attention": of(
         lambda rng: Sample((normal(rng, 2, 3, 4), normal(rng, 2, 3, 4), normal(rng, 2, 3, 4)), {"is_causal": True}),
         lambda rng: Sample((normal(rng, 3, 2), normal(rng, 4, 2), normal(rng, 4, 2), rng.random((3, 4)) < 0.7)),
+    ),
+    "counted_dropout": of(
+        lambda rng: Sample((normal(rng, 3, 50), 7), {"p": 0.3}),
+        lambda rng: Sample((normal(rng), (5 << 40) + 1), {"p": 0.5}),
+        lambda rng: Sample((normal(rng, 0, 2), 7), {"p": 1.0}),
     ),
     "dropout": of(
         lambda rng: Sample((normal(rng, 3, 4), 0.4), {"rng": SameDraws()}),

@@ -12,6 +12,7 @@ SAMPLES: Samples = {
         lambda rng: Sample((normal(rng, 3, 1),), {"shape": (2, 3, 4)}),
         lambda rng: Sample((normal(rng),), {"shape": (0, 2)}),
     ),
+    "moved": of(lambda rng: Sample((normal(rng, 2, 3),), {"source": "cpu", "target": "cpu"})),
     "broadcast_to": of(lambda rng: Sample((normal(rng, 3, 1), (2, -1, 4))), lambda rng: Sample((normal(rng), (2,)))),
     "reshape": of(
         lambda rng: Sample((normal(rng, 2, 6),), {"shape": (3, -1)}),
