@@ -18,7 +18,9 @@ NETWORKS = CALCULUS | {"nn", "optim", "models", "storage"}
 MAY_IMPORT = {
     "device": set(),
     "memory": set(),
+    "cache": set(),
     "threads": set(),
+    "source": set(),
     "dispatch": {"device"},
     "arguments": set(),
     "engine": {"device", "dispatch", "arguments"},
@@ -45,8 +47,9 @@ MAY_IMPORT = {
     "models": CALCULUS | {"nn", "optim"},
     "data": set(),
     "train": NETWORKS | {"data", "jit"},
-    "jit": ENGINE | {"memory", "watch", "storage", "threads"},
-    "cli": NETWORKS | {"data", "train", "jit", "gradcheck", "testing", "tinygrad_ft"},
+    "jit": ENGINE | {"memory", "watch", "storage", "threads", "source", "cache"},
+    "cuda": ENGINE | {"ops", "kernel_choice", "storage", "cache"},  # of ops: what the example cases call
+    "cli": NETWORKS | {"data", "train", "jit", "gradcheck", "testing", "cuda", "tinygrad_ft"},
     "kernels": {
         "device",
         "dispatch",
@@ -54,8 +57,10 @@ MAY_IMPORT = {
         "chain_rule",
         "ops",
         "threads",
+        "source",
+        "cuda",
     },  # and no row lists kernels: one loader imports them, by name
-    "kernel_choice": {"ops"},
+    "kernel_choice": {"ops", "dispatch"},
     "tinygrad_ft": NETWORKS | {"autograd", "linalg", "kernel_choice", "jit"},  # the public face, __init__.py
     "__main__": {"cli"},
 }

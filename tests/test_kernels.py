@@ -30,7 +30,10 @@ KERNELS = {
     for kernel in op.kernels.by_device.get("cpu", ())
 }
 DIVIDED = {name: op for name, op in EVERY.items() if op.kernels and op.kernels.divisions.get("cpu")}
-PENDING, SHARED = (getattr(importlib.import_module("tinygrad_ft.kernels"), name) for name in ("PENDING", "SHARED"))
+PENDING, SHARED = (
+    [row for row in getattr(importlib.import_module("tinygrad_ft.kernels"), name) if row[1] == "cpu"]
+    for name in ("PENDING", "SHARED")
+)
 EXTREMES = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 100, -100, 1e30, -1e30, 1e-40, -1e-40, 13.1, -13.1, 9, -9])
 
 
@@ -771,8 +774,8 @@ def test_an_op_without_kernels_takes_its_own_forward_as_a_choice():
     ("choice", "message"),
     [
         ({"gleu": "reference"}, r"no op 'gleu'.*tinygrad-ft ops"),
-        ({"gelu": "fast"}, r"gelu has no kernel 'fast': known are reference, gelu_one_pass"),
-        ({"add": "fast"}, r"add has no kernel 'fast': known are reference$"),
+        ({"gelu": "fast"}, r"gelu has no kernel 'fast': known are reference, .*gelu_one_pass"),
+        ({"add": "fast"}, r"add has no kernel 'fast': known are reference"),
         ({"gelu": "reference", "gleu": None}, r"no op 'gleu'"),
     ],
 )

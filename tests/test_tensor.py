@@ -88,7 +88,7 @@ def test_a_model_becomes_float64_and_computes_and_trains_in_it():
 
 
 def test_what_is_neither_a_device_nor_a_dtype_is_called_so():
-    with pytest.raises(ValueError, match=r"'foo' is neither a device that is known here \(cpu\) nor a dtype"):
+    with pytest.raises(ValueError, match=r"'foo' is neither a device \(cpu, emulator, cuda\) nor a dtype"):
         tg.tensor([1.0]).to("foo")
 
 

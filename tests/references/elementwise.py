@@ -77,6 +77,8 @@ REFERENCES = {
     "gelu": each(gelu_number),
     "gelu_slope": each(gelu_slope_number),
     "gelu_grad": each(lambda g, x: g * gelu_slope_number(x)),
+    "bias_gelu": each(lambda x, bias: gelu_number(x + bias)),
+    "bias_gelu_grad": each(lambda g, x, bias: g * gelu_slope_number(x + bias)),
     "tanh_grad": each(lambda g, y: g * (1 - y) * (1 + y)),
     "sigmoid_grad": each(lambda g, y: g * y - g * y**2),
     "abs": each(lambda x: -x if x < 0 else x),

@@ -99,8 +99,54 @@ def attention(q, k, v, mask=None, *, causal=False, scale=1.0):
     return y, p
 
 
+def flash_attention(q, k, v, *, causal=False, scale=1.0):
+    """The logarithm of the sum over the keys that a query may see; infinite where it sees none."""
+    lse = np.full((*q.shape[:-1], 1), np.inf)
+    for *where, i in np.ndindex(*q.shape[:-1]):
+        where = tuple(where)
+        seen = [j for j in range(k.shape[-2]) if not (causal and j > i)]
+        scores = [scale * math.fsum(q[(*where, i)] * k[(*where, j)]) for j in seen]
+        if seen:
+            lse[(*where, i)] = math.log(math.fsum(map(math.exp, scores)))
+    return attention(q, k, v, causal=causal, scale=scale)[0], lse
+
+
+def flash_attention_grad(g, q, k, v, y, lse, glse=None, *, causal, scale):
+    """Each pair of a query and a key that it sees adds its part."""
+    gq, gk, gv = np.zeros(q.shape), np.zeros(k.shape), np.zeros(v.shape)
+    for *where, i, j in np.ndindex(*q.shape[:-1], k.shape[-2]):
+        at, to = (*where, i), (*where, j)
+        if not (causal and j > i):
+            p = math.exp(scale * math.fsum(q[at] * k[to]) - lse[at][0])
+            more = 0.0 if glse is None else glse[at][0]
+            gs = p * (math.fsum(g[at] * v[to]) - math.fsum(g[at] * y[at]) + more)
+            gq[at] += scale * gs * k[to]
+            gk[to] += scale * gs * q[at]
+            gv[to] += p * g[at]
+    return gq, gk, gv
+
+
 def scaled_dot_product_attention(query, key, value, attn_mask=None, *, is_causal=False):
     return attention(query, key, value, attn_mask, causal=is_causal, scale=1 / math.sqrt(query.shape[-1]))[0]
+
+
+def philox(counter, key):
+    """Salmon et al., 2011: four words of 32 bits in, two of a key, four out, all in Python's integers."""
+    (a, b, c, d), (low, high) = counter, key
+    for _ in range(10):
+        p, q = 0xD2511F53 * a, 0xCD9E8D57 * c
+        a, b, c, d = q >> 32 ^ b ^ low, q % 2**32, p >> 32 ^ d ^ high, p % 2**32
+        low, high = (low + 0x9E3779B9) % 2**32, (high + 0xBB67AE85) % 2**32
+    return a, b, c, d
+
+
+def counted_dropout(x, seed, p):
+    y = np.zeros(x.shape)
+    for i in range(x.size):
+        word = philox((i // 128 * 32 + i % 32, 0, 0, 0), (seed % 2**32, seed // 2**32))[i % 128 // 32]
+        if word >= p * 2**32 and p < 1:
+            y.flat[i] = x.flat[i] / (1 - p)
+    return y
 
 
 def dropout(x, p=0.5, training=True, *, rng=None):
@@ -255,7 +301,10 @@ REFERENCES = {
     "attention_grad": attention_grad,
     "layer_norm": layer_norm,
     "attention": attention,
+    "flash_attention": flash_attention,
+    "flash_attention_grad": flash_attention_grad,
     "scaled_dot_product_attention": scaled_dot_product_attention,
+    "counted_dropout": counted_dropout,
     "dropout": dropout,
     "summed_cross_entropy": summed_cross_entropy,
     "cross_entropy": cross_entropy,
