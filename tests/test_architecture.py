@@ -41,15 +41,19 @@ MAY_IMPORT = {
     "testing": CALCULUS | {"gradcheck"},
     "autograd": {"gradients", "gradcheck", "anomaly"},
     "linalg": {"ops"},
-    "storage": {"tensor"},
+    "formats": set(),
+    "storage": {"tensor", "formats"},
     "nn": CALCULUS,
     "optim": CALCULUS | {"memory"},
-    "models": CALCULUS | {"nn", "optim"},
+    "models": CALCULUS | {"nn", "optim", "storage", "formats"},
     "data": set(),
     "train": NETWORKS | {"data", "jit"},
+    "finetune": NETWORKS | {"data", "formats", "train"},
+    "explain": CALCULUS | {"watch", "source", "nn"},
     "jit": ENGINE | {"memory", "watch", "storage", "threads", "source", "cache"},
     "cuda": ENGINE | {"ops", "kernel_choice", "storage", "cache"},  # of ops: what the example cases call
-    "cli": NETWORKS | {"data", "train", "jit", "gradcheck", "testing", "cuda", "tinygrad_ft"},
+    "cli": NETWORKS
+    | {"data", "train", "jit", "gradcheck", "testing", "cuda", "formats", "finetune", "explain", "tinygrad_ft"},
     "kernels": {
         "device",
         "dispatch",

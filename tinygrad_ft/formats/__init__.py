@@ -1,0 +1,1 @@
+"""Files of weights that others wrote: safetensors and GGUF, read with every offset checked."""
