@@ -1,6 +1,16 @@
 """Models: one a file, each with its configuration."""
 
+from tinygrad_ft.models.bert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
 from tinygrad_ft.models.gpt import GPT, GPTConfig
 from tinygrad_ft.models.mlp import MLP, MLPConfig
 
-__all__ = ["GPT", "MLP", "GPTConfig", "MLPConfig"]
+__all__ = [
+    "GPT",
+    "MLP",
+    "BertConfig",
+    "BertForMaskedLM",
+    "BertForSequenceClassification",
+    "BertModel",
+    "GPTConfig",
+    "MLPConfig",
+]
