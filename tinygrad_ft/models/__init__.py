@@ -3,6 +3,7 @@
 from tinygrad_ft.models.bert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
 from tinygrad_ft.models.gpt import GPT, GPTConfig
 from tinygrad_ft.models.mlp import MLP, MLPConfig
+from tinygrad_ft.models.pretrained import from_pretrained, save_pretrained
 
 __all__ = [
     "GPT",
@@ -13,4 +14,6 @@ __all__ = [
     "BertModel",
     "GPTConfig",
     "MLPConfig",
+    "from_pretrained",
+    "save_pretrained",
 ]
