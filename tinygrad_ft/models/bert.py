@@ -55,6 +55,11 @@ class BertConfig:
             )
         if self.hidden_act not in _ACTIVATIONS:
             raise ValueError(f"a BERT's hidden_act is one of {', '.join(_ACTIVATIONS)}: got {self.hidden_act!r}")
+        if not self.layer_norm_eps > 0:
+            raise ValueError(f"a BERT needs layer_norm_eps above 0: got {self.layer_norm_eps!r}")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"a BERT needs {name} from 0 to 1: got {getattr(self, name)!r}")
         if not self.labels:
             raise ValueError("a BERT needs at least one label, if only for classifiers")
 
