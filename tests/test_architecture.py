@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "optim": CALCULUS | {"memory"},
     "models": CALCULUS | {"nn", "optim", "storage", "formats"},
     "data": set(),
-    "train": NETWORKS | {"data", "jit"},
+    "train": NETWORKS | {"data", "jit", "kernel_choice"},
     "finetune": NETWORKS | {"data", "formats", "train"},
     "explain": CALCULUS | {"watch", "source", "nn"},
     "jit": ENGINE | {"memory", "watch", "storage", "threads", "source", "cache"},

@@ -497,7 +497,7 @@ def cover_once(windows, n, context):
 @given(context=st.integers(1, 20), extra=st.integers(1, 30), batch_size=st.integers(1, 8), seed=seeds)
 def test_targets_are_the_inputs_one_token_further_on(context, extra, batch_size, seed):
     tokens = np.arange(context + extra)
-    stream = data.token_batches(tokens, context=context, batch_size=batch_size, rng=np.random.default_rng(seed))
+    stream = data.TokenSnippets(tokens, context=context, batch_size=batch_size, seed=seed)
     for inputs, targets in islice(stream, 3):
         assert inputs.shape == targets.shape == (batch_size, context)
         assert inputs.dtype == targets.dtype == np.int64
@@ -513,18 +513,20 @@ def test_targets_that_are_not_shifted_are_caught():
 
 
 @pytest.mark.parametrize("extra", [1, 2, 5])
-def test_starts_are_uniform_from_the_first_to_the_last_possible(rng, extra):
+def test_starts_are_uniform_from_the_first_to_the_last_possible(extra):
     context = 4
-    stream = data.token_batches(np.arange(context + extra), context=context, batch_size=1000, rng=rng)
-    counts = np.bincount(next(stream)[0][:, 0], minlength=extra)
+    snippets = data.TokenSnippets(np.arange(context + extra), context=context, batch_size=1000, seed=0)
+    counts = np.bincount(snippets[0][0][:, 0], minlength=extra)
     assert len(counts) == extra  # 0 .. len(tokens) - context - 1, so that the last target is the last token
     assert np.abs(counts - 1000 / extra).max() < 5 * np.sqrt(1000 / extra)
 
 
-def test_the_same_rng_gives_the_same_snippets(rng):
-    def draw(seed):
-        stream = data.token_batches(np.arange(99), context=5, batch_size=4, rng=np.random.default_rng(seed))
-        return np.array(list(islice(stream, 10)))
+def test_the_same_seed_gives_the_same_snippets_in_whatever_order_they_are_asked_for():
+    def draw(seed, order=range(10)):
+        snippets = data.TokenSnippets(np.arange(99), context=5, batch_size=4, seed=seed)
+        return np.array([snippets[i] for i in order])
+
+    assert np.array_equal(draw(3)[::-1], draw(3, reversed(range(10))))
 
     assert np.array_equal(draw(3), draw(3))
     assert not np.array_equal(draw(3), draw(4))
@@ -553,10 +555,10 @@ def test_windows_that_overlap_or_leave_a_gap_or_stop_early_are_caught():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
-def test_tokens_of_a_small_integer_type_come_out_as_int64(rng, dtype):
+def test_tokens_of_a_small_integer_type_come_out_as_int64(dtype):
     tokens = np.arange(20).astype(dtype)
     for inputs, targets in (
-        next(data.token_batches(tokens, context=4, batch_size=3, rng=rng)),
+        data.TokenSnippets(tokens, context=4, batch_size=3, seed=0)[5],
         next(data.token_windows(tokens, context=4, batch_size=3)),
     ):
         assert inputs.dtype == targets.dtype == np.int64
@@ -574,18 +576,56 @@ def test_tokens_of_a_small_integer_type_come_out_as_int64(rng, dtype):
         (np.arange(8.0), {}, "float64.*Encode the text"),
     ],
 )
-def test_a_text_without_a_window_is_refused_at_the_call(rng, tokens, sizes, error):
+def test_a_text_without_a_window_is_refused_at_the_call(tokens, sizes, error):
     sizes = {"context": 2, "batch_size": 2} | sizes
     with pytest.raises(ValueError, match=error):
-        data.token_batches(tokens, **sizes, rng=rng)
+        data.TokenSnippets(tokens, **sizes, seed=0)
     with pytest.raises(ValueError, match=error):
         data.token_windows(tokens, **sizes)
 
 
-def test_the_shortest_text_has_one_window(rng):
+def test_the_shortest_text_has_one_window():
     tokens = np.arange(9)
     assert len(list(data.token_windows(tokens, context=8, batch_size=4))) == 1
-    assert next(data.token_batches(tokens, context=8, batch_size=4, rng=rng))[0].tolist() == [list(range(8))] * 4
+    assert data.TokenSnippets(tokens, context=8, batch_size=4, seed=0)[0][0].tolist() == [list(range(8))] * 4
+
+
+# --- batches by number -------------------------------------------------------------------------------------------
+
+
+@given(n=st.integers(1, 40), batch_size=st.integers(1, 9), seed=seeds, drop_last=st.booleans())
+def test_every_epoch_has_every_example_once_in_an_order_of_its_own(n, batch_size, seed, drop_last):
+    if drop_last and n < batch_size:
+        batch_size = n
+    shuffled = data.Shuffled(np.arange(n), -np.arange(n), batch_size=batch_size, seed=seed, drop_last=drop_last)
+    epochs = [[shuffled[e * len(shuffled) + i] for i in range(len(shuffled))] for e in range(3)]
+    for epoch in epochs:
+        xs, ys = (np.concatenate(parts) for parts in zip(*epoch, strict=True))
+        assert np.array_equal(xs, -ys)
+        assert len(set(xs.tolist())) == len(xs) == (n - n % batch_size if drop_last else n)
+    if n > 20 and batch_size < 4:
+        assert not all(np.array_equal(a[0], b[0]) for a, b in zip(epochs[0], epochs[1], strict=True))
+
+
+def test_a_batch_depends_on_its_number_and_not_on_those_asked_for_before():
+    a, b = (data.Shuffled(np.arange(50), batch_size=7, seed=2) for _ in range(2))
+    forwards = [a[i][0] for i in range(30)]
+    backwards = [b[i][0] for i in reversed(range(30))][::-1]
+    assert all(map(np.array_equal, forwards, backwards))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sizes", "error"),
+    [
+        ((np.arange(3), np.arange(4)), {}, r"a row for each example: got lengths \[3, 4\]"),
+        ((np.arange(3),), {"batch_size": 4, "drop_last": True}, "at least 4 examples.*got 3"),
+        ((np.arange(0),), {}, "at least 1 examples.*got 0"),
+        ((np.arange(3),), {"batch_size": 0}, "batch_size needs to be at least 1: got 0"),
+    ],
+)
+def test_examples_that_make_no_batch_are_refused_at_once(arrays, sizes, error):
+    with pytest.raises(ValueError, match=error):
+        data.Shuffled(*arrays, seed=0, **({"batch_size": 2} | sizes))
 
 
 # --- the room ----------------------------------------------------------------------------------------------------

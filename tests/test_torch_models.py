@@ -5,7 +5,7 @@ import pytest
 
 import tinygrad_ft as tg
 from tinygrad_ft import nn
-from tinygrad_ft.data import token_batches
+from tinygrad_ft.data import TokenSnippets
 from tinygrad_ft.models import GPT, MLP, GPTConfig, MLPConfig
 from tinygrad_ft.models.gpt import loss_of
 
@@ -176,10 +176,10 @@ def gpt_losses(rng, steps=STEPS, beta2=0.99):
 
     optimizer = tg.optim.AdamW(groups(ours), lr=1e-3, betas=(0.9, 0.99))
     torch_optimizer = torch.optim.AdamW(groups(theirs), lr=1e-3, betas=(0.9, beta2))
-    batches = token_batches(rng.integers(0, 65, 5000) // 3, context=64, batch_size=12, rng=rng)
+    snippets = TokenSnippets(rng.integers(0, 65, 5000) // 3, context=64, batch_size=12, seed=0)
     losses = []
-    for _ in range(steps):
-        ids, targets = next(batches)
+    for i in range(steps):
+        ids, targets = snippets[i]
         loss = loss_of(ours, ids, targets)
         torch_loss = torch.nn.functional.cross_entropy(theirs(to_torch(ids)).flatten(0, 1), to_torch(targets).flatten())
         optimizer.zero_grad()

@@ -11,6 +11,17 @@ from tinygrad_ft.ops.composed import every
 import_module("tinygrad_ft.kernels").announce()
 
 
+def load_kernels(device: str) -> None:
+    """Load all kernels of a device now, where each op would do so when it first meets an array that is large enough.
+
+    Raises:
+        ImportError: if the device's tools are not installed.
+    """
+    for op in every().values():
+        if op.kernels:
+            op.kernels.load(device)
+
+
 class use_kernels:  # a function to its users, a class so that it can also be a context
     """Choose by name which kernel of an op runs: use_kernels(gelu="reference") is the op's own forward, None the best.
 

@@ -38,10 +38,17 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, str(path)) from None  # the name that the caller knows
         raise
+    sync_folder(path.parent)  # the rename itself must reach the disk
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
     if hasattr(os, "O_DIRECTORY"):  # Windows cannot open a folder
-        folder = os.open(path.parent, os.O_RDONLY)
+        folder = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(folder)  # the rename itself must reach the disk
+            os.fsync(folder)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
         finally:
             os.close(folder)
 

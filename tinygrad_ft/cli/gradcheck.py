@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinygrad_ft.cli.training import at_least
+from tinygrad_ft.cli.running import at_least
 from tinygrad_ft.ops.composed import every
 
 EPILOG = """\

@@ -29,8 +29,8 @@ def add_commands(commands: Any) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    for half in _recorded(arguments.preset):
-        print(half.program(), end="\n\n")
+    for part in _recorded(arguments.preset):
+        print(part.program(), end="\n\n")
     return 0
 
 
@@ -46,20 +46,18 @@ def _warm_up(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _recorded(preset: str) -> tuple[Any, Any]:
-    """Both halves of a preset's training step, recorded on a batch of random numbers."""
+def _recorded(preset: str) -> list[Any]:
+    """The parts of a preset's training step, recorded on a batch of random numbers."""
     import numpy as np
 
     from tinygrad_ft.tensor import Tensor
-    from tinygrad_ft.train.loop import halves_of_a_step
+    from tinygrad_ft.train.step import Step
 
     rng = np.random.default_rng(0)
     model, loss_of, optimizer, max_norm, batch = (_language if preset in ("nano", "tiny") else _classes)(preset, rng)
-    differentiate, update = halves_of_a_step(model, loss_of, optimizer, max_norm=max_norm, jitted=True)
-    for _ in range(3):  # the third call finds gradients and moments as all later ones do
-        differentiate(*map(Tensor, batch))
-        update()
-    return differentiate, update
+    step = Step(model, loss_of, optimizer, max_norm=max_norm)
+    step.gradients([[Tensor(a) for a in batch]])
+    return step.recorded()
 
 
 def _language(preset: str, rng: Any) -> tuple[Any, Callable[..., Any], Any, float | None, Any]:

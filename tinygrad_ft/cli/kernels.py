@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from tinygrad_ft.cli.training import at_least
+from tinygrad_ft.cli.running import at_least
 
 LIST = """\
 The kernel that runs is the first of its op and device that takes the arguments; use_kernels(op="version") chooses

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tinygrad_ft.device import names
+from tinygrad_ft.cli.running import add_running, as_begun, at_least, running_of
 
 
 def add_commands(commands: Any) -> None:
@@ -19,19 +19,6 @@ def add_commands(commands: Any) -> None:
     _add_transformer(kinds)
     _add_mlp(kinds)
     _add_sample(commands)
-
-
-def at_least(least: float, kind: type = int) -> Any:
-    """A type for argparse: a number no smaller than that."""
-
-    def number(text: str) -> Any:
-        value = kind(text)
-        if not value >= least:
-            raise argparse.ArgumentTypeError(f"needs {least} or more, got {text}")
-        return value
-
-    number.__name__ = kind.__name__
-    return number
 
 
 def _add_transformer(kinds: Any) -> None:
@@ -51,7 +38,7 @@ def _add_transformer(kinds: Any) -> None:
         help="nano: 4 layers, 4 heads, 128 wide, context 64 (default); tiny: 2, 2, 64, 32",
     )  # fmt: skip
     command.add_argument("--steps", type=at_least(1), metavar="N", help="optimiser steps (default: the preset's)")
-    _add_seed_and_out(command, "runs/transformer")
+    add_running(command, "runs/transformer")
     command.set_defaults(run=_train_transformer)
 
 
@@ -66,24 +53,8 @@ def _add_mlp(kinds: Any) -> None:
         help="8x8 digits enlarged to 28x28 (default), tumour measurements, or two interleaved half circles",
     )  # fmt: skip
     command.add_argument("--steps", type=at_least(1), metavar="N", help="optimiser steps (default: the data set's)")
-    _add_seed_and_out(command, "runs/mlp")
+    add_running(command, "runs/mlp")
     command.set_defaults(run=_train_mlp)
-
-
-def _add_seed_and_out(command: argparse.ArgumentParser, out: str) -> None:
-    command.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="starts all randomness (default 0)")
-    command.add_argument(
-        "--eager", action="store_true", help="run op by op (default: the step is recorded and replayed)"
-    )
-    command.add_argument(
-        "--device",
-        choices=names(),
-        default="cpu",
-        help="where to train (default cpu); another than the CPU runs eagerly",
-    )
-    command.add_argument(
-        "--out", type=Path, default=Path(out), metavar="DIR", help=f"folder for the results (default {out})"
-    )
 
 
 def _add_sample(commands: Any) -> None:
@@ -115,6 +86,7 @@ def _train_transformer(arguments: argparse.Namespace) -> int:
     from tinygrad_ft import data
     from tinygrad_ft.train.language import RECIPES, train_transformer
 
+    arguments = as_begun(arguments)
     if arguments.text:
         text, source = data.read_text(arguments.text), str(arguments.text)
     else:
@@ -130,11 +102,13 @@ def _train_transformer(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         out=arguments.out,
         source=source,
-        jitted=not arguments.eager,
+        running=running_of(arguments),
         device=arguments.device,
     )
     print(f"validation loss {last['val_loss']:.4f} nats a character after {last['step']} steps")
-    print(f"results in {arguments.out}: loss.png, sample.txt, metrics.jsonl, config.json, model.safetensors")
+    print(
+        f"results in {arguments.out}: loss.png, sample.txt, metrics.jsonl, config.json, model.safetensors, checkpoints"
+    )
     print(f"next: tinygrad-ft sample --model {arguments.out}")
     return 0
 
@@ -142,16 +116,19 @@ def _train_transformer(arguments: argparse.Namespace) -> int:
 def _train_mlp(arguments: argparse.Namespace) -> int:
     from tinygrad_ft.train.classify import train_mlp
 
+    arguments = as_begun(arguments)
     last = train_mlp(
         arguments.data,
         steps=arguments.steps,
         seed=arguments.seed,
         out=arguments.out,
-        jitted=not arguments.eager,
+        running=running_of(arguments),
         device=arguments.device,
     )
     print(f"held-out accuracy {last['val_accuracy']:.2%}, loss {last['val_loss']:.4f} nats after {last['step']} steps")
-    print(f"results in {arguments.out}: loss.png, sample.txt, metrics.jsonl, config.json, model.safetensors")
+    print(
+        f"results in {arguments.out}: loss.png, sample.txt, metrics.jsonl, config.json, model.safetensors, checkpoints"
+    )
     return 0
 
 

@@ -3,25 +3,31 @@ and the batches to train on. This room imports nothing of the rest of the packag
 scikit-learn and pooch are imported only by the functions that need them. All chance comes from the `rng` given.
 """
 
-from .batches import batches, token_batches, token_windows
+from .batches import batches, token_windows
 from .fetch import fetch
+from .pretrained_models import pretrained_model
+from .pretrained_tokenizer import PretrainedTokenizer
+from .sampling import Shuffled, TokenSnippets
 from .tables import breast_cancer, digits, digits28, moons, split, standardise
 from .text import python_manual, read_text, shakespeare
 from .tokenizer import CharTokenizer
 
 __all__ = [
     "CharTokenizer",
+    "PretrainedTokenizer",
+    "Shuffled",
+    "TokenSnippets",
     "batches",
     "breast_cancer",
     "digits",
     "digits28",
     "fetch",
     "moons",
+    "pretrained_model",
     "python_manual",
     "read_text",
     "shakespeare",
     "split",
     "standardise",
-    "token_batches",
     "token_windows",
 ]

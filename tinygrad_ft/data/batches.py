@@ -1,8 +1,7 @@
-"""Batches: one epoch of examples, an endless stream of text snippets, one pass over a text for evaluation."""
+"""Batches in one pass: an epoch of examples, or the windows of a text for evaluation."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,7 +30,7 @@ def batches(
     Raises:
         ValueError: at once, if x and y differ in length or there is no batch to give.
     """
-    _check_positive(batch_size=batch_size)
+    check_positive(batch_size=batch_size)
     n = len(x)
     if n != len(y):
         raise ValueError(f"batches needs one y for each x: got {n} x and {len(y)} y.")
@@ -44,31 +43,6 @@ def batches(
     order = np.arange(n) if rng is None else rng.permutation(n)
     parts = (order[start : start + batch_size] for start in range(0, end, batch_size))
     return ((x[part], y[part]) for part in parts)
-
-
-def token_batches(tokens: Tokens, *, context: int, batch_size: int, rng: np.random.Generator) -> Iterator[TokenBatch]:
-    """Endless (inputs, targets), snippets of a text from random places; targets are one token further on.
-
-    Every start from 0 to len(tokens) - context - 1 is equally likely.
-
-    Args:
-        tokens: shape (n,), any integer dtype; a memory map is read only where a snippet lies.
-        context: tokens in a snippet.
-
-    Yields:
-        int64 arrays of shape (batch_size, context).
-
-    Raises:
-        ValueError: at once, if the text is shorter than context + 1 tokens.
-    """
-    _check_tokens(tokens, context=context, batch_size=batch_size)
-    offsets = np.arange(context)
-
-    def snippets() -> TokenBatch:
-        at = rng.integers(0, len(tokens) - context, size=(batch_size, 1)) + offsets
-        return tokens[at].astype(np.int64, copy=False), tokens[at + 1].astype(np.int64, copy=False)
-
-    return (snippets() for _ in itertools.count())
 
 
 def token_windows(tokens: Tokens, *, context: int, batch_size: int) -> Iterator[TokenBatch]:
@@ -86,7 +60,7 @@ def token_windows(tokens: Tokens, *, context: int, batch_size: int) -> Iterator[
     Raises:
         ValueError: at once, if the text is shorter than context + 1 tokens.
     """
-    _check_tokens(tokens, context=context, batch_size=batch_size)
+    check_tokens(tokens, context=context, batch_size=batch_size)
     rows = (len(tokens) - 1) // context
     end = rows * context
     inputs = tokens[:end].reshape(rows, context)
@@ -95,8 +69,9 @@ def token_windows(tokens: Tokens, *, context: int, batch_size: int) -> Iterator[
     return ((inputs[part].astype(np.int64), targets[part].astype(np.int64)) for part in parts)
 
 
-def _check_tokens(tokens: Tokens, *, context: int, batch_size: int) -> None:
-    _check_positive(context=context, batch_size=batch_size)
+def check_tokens(tokens: Tokens, *, context: int, batch_size: int) -> None:
+    """Raise ValueError unless there is a row of integers with a snippet in it."""
+    check_positive(context=context, batch_size=batch_size)
     if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
         raise ValueError(
             f"Tokens need to be one row of integers: got shape {tokens.shape} of {tokens.dtype}. "
@@ -109,7 +84,8 @@ def _check_tokens(tokens: Tokens, *, context: int, batch_size: int) -> None:
         )
 
 
-def _check_positive(**sizes: int) -> None:
+def check_positive(**sizes: int) -> None:
+    """Raise ValueError unless each is at least 1."""
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} needs to be at least 1: got {size}.")

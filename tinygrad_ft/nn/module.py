@@ -132,13 +132,16 @@ class Module:
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """A context in which all modules behave as in use; after it each behaves as before."""
-        before = [(module, module.training) for module in self.modules()]
+        before = [(vars(module), vars(module).get("training")) for module in self.modules()]
         self.eval()
         try:
             yield
         finally:
-            for module, training in before:
-                module.training = training
+            for attributes, training in before:
+                if training is None:  # the class's own: a recorded step shall find the attributes it knows
+                    del attributes["training"]
+                else:
+                    attributes["training"] = training
 
     def requires_grad_(self, wanted: bool = True) -> Any:
         """Train all parameters, or freeze them; returns self."""

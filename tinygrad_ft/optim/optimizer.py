@@ -108,6 +108,11 @@ class Optimizer:
         self._check_options(group)
         self.param_groups.append(group)
 
+    def forget(self, p: Tensor) -> None:
+        """Bring what is remembered of a parameter back to what it is before the first step, in the same arrays."""
+        for a in self.state.get(p, {}).values():
+            a[...] = 0
+
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on beside parameters and gradients, as numbers and NumPy arrays of its own.
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from tinygrad_ft import ops
 from tinygrad_ft.engine import Array
 from tinygrad_ft.optim.optimizer import Group, Optimizer, State, zeros_like
+from tinygrad_ft.tensor import Tensor
 
 
 class SGD(Optimizer):
@@ -57,6 +58,12 @@ class SGD(Optimizer):
     def buffers(self, group: Group) -> set[str]:
         """The running sum m, with momentum."""
         return {"momentum_buffer"} if group["momentum"] else set()
+
+    def forget(self, p: Tensor) -> None:
+        """As others do; but with dampening the first m is not what zeros would make it."""
+        if any(group["dampening"] for group in self.param_groups):
+            self.state.pop(p, None)
+        super().forget(p)
 
     def update(self, p: Array, g: Array, lr: Any, state: State, group: Group) -> None:
         """One step of one parameter."""

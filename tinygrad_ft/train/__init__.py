@@ -1,8 +1,28 @@
-"""Training: the loop, what a run keeps, and the runs that the command line offers."""
+"""Training: the loop, its callbacks and checkpoints, what a run keeps, and the runs that the command line offers."""
 
+from tinygrad_ft.train.callbacks import BestWeights, Callback, EarlyStopping
+from tinygrad_ft.train.checkpoint import Checkpoints, load_checkpoint, write_checkpoint
 from tinygrad_ft.train.classify import train_mlp
 from tinygrad_ft.train.folder import load_model
 from tinygrad_ft.train.language import continue_text, train_transformer
-from tinygrad_ft.train.loop import Diverged, fit
+from tinygrad_ft.train.run import Running, carry_out
+from tinygrad_ft.train.tensorboard import TensorBoard
+from tinygrad_ft.train.trainer import Diverged, Trainer
 
-__all__ = ["Diverged", "continue_text", "fit", "load_model", "train_mlp", "train_transformer"]
+__all__ = [
+    "BestWeights",
+    "Callback",
+    "Checkpoints",
+    "Diverged",
+    "EarlyStopping",
+    "Running",
+    "TensorBoard",
+    "Trainer",
+    "carry_out",
+    "continue_text",
+    "load_checkpoint",
+    "load_model",
+    "train_mlp",
+    "train_transformer",
+    "write_checkpoint",
+]

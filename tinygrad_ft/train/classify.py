@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,8 @@ from tinygrad_ft.models import MLP, MLPConfig
 from tinygrad_ft.optim import SGD
 from tinygrad_ft.optim.lr_scheduler import warmup_cosine
 from tinygrad_ft.tensor import Tensor, tensor
-from tinygrad_ft.train.folder import RunFolder
-from tinygrad_ft.train.loop import Record, fit
-from tinygrad_ft.train.run import Run
+from tinygrad_ft.train.run import Running, carry_out
+from tinygrad_ft.train.trainer import Record
 
 Table = tuple[Any, Any]
 
@@ -49,7 +48,13 @@ RECIPES = {
 
 
 def train_mlp(
-    name: str, *, steps: int | None, seed: int, out: Path, jitted: bool = True, device: str = "cpu"
+    name: str,
+    *,
+    steps: int | None,
+    seed: int,
+    out: Path,
+    running: Running = Running(),  # noqa: B008 (frozen)
+    device: str = "cpu",
 ) -> Record:
     """Train on four fifths of a data set on a device, hold out the rest, and leave everything in the folder `out`.
 
@@ -69,7 +74,22 @@ def train_mlp(
         x, held_x = data.standardise(x, held_x)
     config = MLPConfig(recipe.sizes)
     model = MLP(config, rng=rng).to(device)
-    folder = RunFolder(
+
+    def predicted() -> Any:
+        return model(Tensor(held_x).to(device)).cpu()
+
+    def evaluate(last: bool) -> Record:
+        logits = predicted()
+        right = (logits.array.argmax(1) == held_y).mean()
+        return {"val_loss": ops.cross_entropy(logits, tensor(held_y)).item(), "val_accuracy": float(right)}
+
+    def sample() -> str:
+        with no_grad():
+            chances = ops.softmax(predicted().array[:5])
+        lines = zip(chances, held_y, strict=False)
+        return "\n".join(f"says {recipe.classes[p.argmax()]} ({p.max():.0%}), is {recipe.classes[t]}" for p, t in lines)
+
+    return carry_out(
         out,
         {
             "model": {"kind": "mlp", **config.to_dict()},
@@ -78,42 +98,19 @@ def train_mlp(
             "seed": seed,
         },
         model,
+        loss_of,
+        SGD(model.parameters(), lr=recipe.peak, momentum=recipe.momentum),
+        data.Shuffled(x, y, batch_size=recipe.batch_size, seed=seed, drop_last=True),
+        steps=steps,
+        schedule=lambda step: warmup_cosine(step, peak=1.0, warmup_steps=0, total_steps=steps),
+        evaluate=evaluate,
+        evaluate_every=max(1, steps // 5),
+        running=running,
+        unit="examples",
+        sample=sample,
     )
 
-    def predicted() -> Any:
-        with no_grad():
-            return model(Tensor(held_x).to(device)).cpu()
 
-    def evaluate(last: bool) -> Record:
-        logits = predicted()
-        right = (logits.array.argmax(1) == held_y).mean()
-        return {"val_loss": ops.cross_entropy(logits, tensor(held_y)).item(), "val_accuracy": float(right)}
-
-    def sample() -> str:
-        chances = ops.softmax(predicted().array[:5])
-        lines = zip(chances, held_y, strict=False)
-        return "\n".join(f"says {recipe.classes[p.argmax()]} ({p.max():.0%}), is {recipe.classes[t]}" for p, t in lines)
-
-    with Run(folder, model, steps=steps, unit="examples", per_example=1, sample=sample) as run:
-        fit(
-            model,
-            _loss_of,
-            _endless(x, y, recipe.batch_size, rng),
-            SGD(model.parameters(), lr=recipe.peak, momentum=recipe.momentum),
-            steps=steps,
-            learning_rate=lambda step: warmup_cosine(step, peak=recipe.peak, warmup_steps=0, total_steps=steps),
-            evaluate=evaluate,
-            evaluate_every=max(1, steps // 5),
-            journal=run,
-            jitted=jitted,
-        )
-    return run.last
-
-
-def _loss_of(model: nn.Module, x: Any, y: Any) -> Any:
+def loss_of(model: nn.Module, x: Any, y: Any) -> Any:
+    """Mean cross-entropy of the classes, in nats."""
     return ops.cross_entropy(model(x), y)
-
-
-def _endless(x: Any, y: Any, batch_size: int, rng: np.random.Generator) -> Iterator[Table]:
-    while True:
-        yield from data.batches(x, y, batch_size=batch_size, rng=rng, drop_last=True)

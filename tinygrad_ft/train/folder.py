@@ -1,8 +1,9 @@
-"""A run's folder: config.json, metrics.jsonl, model.safetensors, sample.txt, loss.png."""
+"""A run's folder: config.json, metrics.jsonl, model.safetensors, sample.txt, loss.png, checkpoints/."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,19 +15,32 @@ MODELS: dict[str, tuple[Any, Any]] = {"gpt": (models.GPT, models.GPTConfig), "ml
 class RunFolder:
     """A folder that a run writes into. An earlier run's files stay whole until the new weights have been written.
 
+    Args:
+        resumed: go on with the run that is in the folder, from the state after that many steps, instead.
+
     Raises:
         OSError: if the folder cannot be made or written.
     """
 
-    def __init__(self, path: Path, config: dict[str, Any], model: nn.Module):
+    def __init__(self, path: Path, config: dict[str, Any], model: nn.Module, *, resumed: int | None = None):
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise FileExistsError(f"{path} is a file, where a folder for the results was needed") from None
-        self.keep_weights(model)  # the largest file first: if there is no room for it, nothing has been replaced
-        storage.write_atomically(path / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-        self._metrics: TextIO = open(path / "metrics.jsonl", "w", encoding="utf-8")  # noqa: SIM115 (open as long as the run)
+        if resumed is None:
+            self.keep_weights(model)  # the largest file first: if there is no room for it, nothing has been replaced
+            storage.write_atomically(path / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+        else:
+            lines = [json.dumps(r) + "\n" for r in read_metrics(path / "metrics.jsonl") if r["step"] <= resumed]
+            storage.write_atomically(path / "metrics.jsonl", "".join(lines))
+        self._metrics: TextIO = open(path / "metrics.jsonl", "w" if resumed is None else "a", encoding="utf-8")  # noqa: SIM115 (open as long as the run)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints lie."""
+        return self.path / "checkpoints"
 
     def note(self, record: dict[str, float]) -> None:
         """Add a line to metrics.jsonl; it is on its way to the disk when this returns."""
@@ -51,6 +65,8 @@ class RunFolder:
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
     """The records in a run's metrics.jsonl, oldest first, without a last line that a full disk has cut off."""
+    if not path.exists():
+        return []
     whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
     return [json.loads(line) for line in whole.splitlines()]
 

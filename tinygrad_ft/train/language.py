@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,15 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ft.data import CharTokenizer, token_batches, token_windows
+from tinygrad_ft.data import CharTokenizer, TokenSnippets, token_windows
 from tinygrad_ft.gradients import no_grad
 from tinygrad_ft.models import GPT, GPTConfig
 from tinygrad_ft.models.gpt import loss_of
 from tinygrad_ft.optim import AdamW
 from tinygrad_ft.optim.lr_scheduler import warmup_cosine
-from tinygrad_ft.train.folder import RunFolder
-from tinygrad_ft.train.loop import Record, fit
-from tinygrad_ft.train.run import Run
+from tinygrad_ft.train.run import Running, carry_out
+from tinygrad_ft.train.trainer import Record
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def train_transformer(
     out: Path,
     source: str,
     evaluations: int = 8,
-    jitted: bool = True,
+    running: Running = Running(),  # noqa: B008 (frozen)
     device: str = "cpu",
 ) -> Record:
     """Train on the first nine tenths of a text, evaluate on the last, and leave everything in the folder `out`.
@@ -60,7 +60,7 @@ def train_transformer(
     Args:
         source: what the text is, for the records.
         evaluations: how often on the way the model is evaluated and shows a sample.
-        jitted: see `fit`.
+        running: checkpoints, resumption, recording; see there.
         device: the name of the device to train on.
 
     Returns:
@@ -91,17 +91,6 @@ def train_transformer(
         lr=recipe.peak,
         betas=recipe.betas,
     )
-    folder = RunFolder(
-        out,
-        {
-            "model": {"kind": "gpt", **config.to_dict()},
-            "tokenizer": tokenizer.to_dict(),
-            "recipe": asdict(recipe),
-            "seed": seed,
-            "text": source,
-        },
-        model,
-    )
     prompt = tokenizer.encode(_beginning(tokenizer))
 
     def sample() -> str:
@@ -110,23 +99,35 @@ def train_transformer(
 
     windows = list(token_windows(validation, context=recipe.context, batch_size=recipe.batch_size))
     few = windows[:: -(-len(windows) // 20)]
-    with Run(folder, model, steps=recipe.steps, unit="tokens", per_example=recipe.context, sample=sample) as run:
-        fit(
-            model,
-            loss_of,
-            token_batches(training, context=recipe.context, batch_size=recipe.batch_size, rng=rng),
-            optimizer,
-            steps=recipe.steps,
-            learning_rate=lambda step: warmup_cosine(
+    return carry_out(
+        out,
+        {
+            "model": {"kind": "gpt", **config.to_dict()},
+            "tokenizer": tokenizer.to_dict(),
+            "recipe": asdict(recipe),
+            "seed": seed,
+            "text": source,
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        },
+        model,
+        loss_of,
+        optimizer,
+        TokenSnippets(training, context=recipe.context, batch_size=recipe.batch_size, seed=seed),
+        steps=recipe.steps,
+        schedule=lambda step: (
+            warmup_cosine(
                 step, peak=recipe.peak, warmup_steps=recipe.warmup_steps, total_steps=recipe.steps, final=recipe.final
-            ),
-            evaluate=lambda last: {"val_loss": mean_loss(model, windows if last else few)},
-            evaluate_every=max(1, recipe.steps // evaluations),
-            journal=run,
-            max_norm=recipe.max_norm,
-            jitted=jitted,
-        )
-    return run.last
+            )
+            / recipe.peak
+        ),
+        evaluate=lambda last: {"val_loss": mean_loss(model, windows if last else few)},
+        evaluate_every=max(1, recipe.steps // evaluations),
+        running=running,
+        unit="tokens",
+        per_example=recipe.context,
+        max_norm=recipe.max_norm,
+        sample=sample,
+    )
 
 
 def mean_loss(model: GPT, windows: Sequence[tuple[Any, Any]]) -> float:
