@@ -6,6 +6,17 @@ from contextlib import contextmanager
 import numpy as np
 
 import tinygrad_ft as tg
+from tinygrad_ft.models import BertConfig
+
+TINY_BERT = BertConfig(
+    vocab_size=31,
+    hidden_size=12,
+    num_hidden_layers=2,
+    num_attention_heads=3,
+    intermediate_size=20,
+    max_position_embeddings=9,
+    labels=("bad", "so so", "good"),
+)
 
 
 def import_transformers():

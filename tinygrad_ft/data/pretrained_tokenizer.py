@@ -59,7 +59,7 @@ class PretrainedTokenizer:
         except ImportError as error:
             raise RuntimeError("tokenizers is not installed: run `pip install 'tinygrad-ft[pretrained]'`") from error
         try:
-            return cls(Tokenizer.from_str(path.read_text(encoding="utf-8")))
+            return cls(Tokenizer.from_buffer(path.read_bytes()))
         except Exception as error:  # the library raises plain Exceptions
             raise ValueError(f"{path} is not a tokenizer.json: {error}") from None
 
@@ -89,7 +89,7 @@ class PretrainedTokenizer:
 
         Raises:
             TypeError: if texts is one string, which would be taken letter by letter, or not all are strings.
-            ValueError: if max_length leaves no room for a text.
+            ValueError: if max_length leaves no room for a text, or a text is no Unicode.
         """
         rows = self.lists(texts, max_length, special=special)
         shape = len(rows), max((len(row) for row in rows), default=0)
@@ -106,6 +106,12 @@ class PretrainedTokenizer:
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"encode takes texts: number {i} is {type(text).__name__}")
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError:
+                raise ValueError(
+                    f"text number {i} holds half of a character (a lone surrogate): read it as UTF-8"
+                ) from None
         if max_length is not None:
             around = self.tokenizer.num_special_tokens_to_add(False) if special else 0
             if max_length <= around:

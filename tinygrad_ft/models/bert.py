@@ -55,10 +55,8 @@ class BertConfig:
             )
         if self.hidden_act not in _ACTIVATIONS:
             raise ValueError(f"a BERT's hidden_act is one of {', '.join(_ACTIVATIONS)}: got {self.hidden_act!r}")
-        if not self.layer_norm_eps > 0:
-            raise ValueError(f"a BERT needs layer_norm_eps above 0: got {self.layer_norm_eps!r}")
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
+        for name in ("layer_norm_eps", "initializer_range", "hidden_dropout_prob", "attention_probs_dropout_prob"):
+            if not isinstance(getattr(self, name), int | float) or not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"a BERT needs {name} from 0 to 1: got {getattr(self, name)!r}")
         if not self.labels:
             raise ValueError("a BERT needs at least one label, if only for classifiers")
@@ -77,10 +75,10 @@ class BertConfig:
                 raise ValueError(f"config.json asks for {key} = {config[key]!r}: this BERT computes {value!r} only")
         found = {name: config[name] for name in cls.__dataclass_fields__ if name in config and name != "labels"}
         if "id2label" in config:
-            named = {int(i): str(label) for i, label in config["id2label"].items()}
-            if sorted(named) != list(range(len(named))):
-                raise ValueError(f"config.json's id2label must count its classes from 0: got {sorted(named)}")
-            found["labels"] = tuple(named[i] for i in range(len(named)))
+            named = config["id2label"]
+            if not isinstance(named, dict) or {str(i) for i in named} != {str(i) for i in range(len(named))}:
+                raise ValueError(f"config.json's id2label must name the classes 0, 1, ... : got {named!r}")
+            found["labels"] = tuple(str(label) for _, label in sorted(named.items(), key=lambda item: int(item[0])))
         elif "num_labels" in config:
             found["labels"] = tuple(f"LABEL_{i}" for i in range(config["num_labels"]))
         return cls(**found)

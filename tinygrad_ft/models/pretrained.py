@@ -165,7 +165,7 @@ def _config(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _architecture(model_type: Any, folder: str | os.PathLike[str]) -> Architecture:
-    if model_type not in architectures:
+    if not isinstance(model_type, str) or model_type not in architectures:
         raise ValueError(
             f"config.json in {folder} has model_type {model_type!r}: known here are {_listed(architectures)}"
         )
@@ -200,6 +200,8 @@ def _fill(
                 unexpected.append(name)
         elif known in given and not np.array_equal(given[known], array):
             wrong[known] = f"{name} is {known} once more, with other numbers"
+        elif array.dtype.kind != "f":
+            wrong[known] = f"{known} holds {array.dtype}, and no floating-point numbers"
         elif array.shape == own[known]:
             given[known] = array
         elif not _matches(known, new):
