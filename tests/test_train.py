@@ -7,18 +7,27 @@ from itertools import count
 
 import numpy as np
 import pytest
+from one_weight import one_weight
 
-import tinygrad_ft as tg
-from tinygrad_ft import nn, storage
+from tinygrad_ft import storage
 from tinygrad_ft.models import GPT, MLP, GPTConfig, MLPConfig
-from tinygrad_ft.train import Diverged, continue_text, fit, language, load_model, train_mlp, train_transformer
+from tinygrad_ft.train import (
+    Callback,
+    Diverged,
+    Running,
+    continue_text,
+    language,
+    load_model,
+    train_mlp,
+    train_transformer,
+)
 from tinygrad_ft.train.folder import RunFolder, read_metrics
 from tinygrad_ft.train.plot import plot_loss, smoothed
-from tinygrad_ft.train.run import Run
+from tinygrad_ft.train.run import Journal
 
 TEXT = "the cat sat on the mat. the dog sat on the cat.\n" * 30
 MINUTE = language.Recipe(context=8, layers=1, heads=1, width=8, batch_size=4, steps=12, peak=1e-2)
-FILES = ["config.json", "loss.png", "metrics.jsonl", "model.safetensors", "sample.txt"]
+FILES = ["checkpoints", "config.json", "loss.png", "metrics.jsonl", "model.safetensors", "sample.txt"]
 
 
 def image_of(path):
@@ -32,7 +41,13 @@ def image_of(path):
 def train(out, text=TEXT, *, seed=0, evaluations=2, jitted=True, **options):
     recipe = language.replace(MINUTE, **options)
     return train_transformer(
-        text, recipe=recipe, seed=seed, out=out, source="a test", evaluations=evaluations, jitted=jitted
+        text,
+        recipe=recipe,
+        seed=seed,
+        out=out,
+        source="a test",
+        evaluations=evaluations,
+        running=Running(jitted=jitted),
     )
 
 
@@ -48,148 +63,6 @@ def test_a_recorded_training_is_the_training_without_recording(tmp_path):
         for jitted in (True, False)
     )
     assert recorded == [pytest.approx(losses, rel=1e-5) for losses in eager]
-
-
-# --- the loop --------------------------------------------------------------------------------------------------------
-
-
-class Diary:
-    """A journal that notes everything."""
-
-    def __init__(self, model):
-        self.model, self.evaluations, self.steps, self.modes = model, [], [], []
-
-    def evaluated(self, record):
-        self.evaluations.append(dict(record))
-        self.modes.append(self.model.training)
-
-    def stepped(self, record):
-        self.steps.append(dict(record))
-
-
-def one_weight(steps=7, *, loss_of=None, lr=0.5, evaluate=None, every=3, batches=None, max_norm=None):
-    """Fit y = w x to y = 0 from w = 1: the gradient of the loss w is 1, so each step takes lr off."""
-    model = nn.Linear(1, 1, bias=False)
-    nn.init.ones_(model.weight)
-    diary, asked, modes = Diary(model), [], []
-
-    def loss(model, x, y):
-        modes.append(model.training)
-        return loss_of(model, x, y) if loss_of else model(tg.tensor(x)).sum()
-
-    def told(last):
-        asked.append((last, model.training))
-        return evaluate(last) if evaluate else {"val_loss": model.weight.item()}
-
-    error = None
-    try:
-        fit(
-            model,
-            loss,
-            batches or ((np.ones((1, 1), np.float32), None) for _ in count()),
-            tg.optim.SGD(model.parameters(), lr=99.0),
-            steps=steps,
-            learning_rate=lambda step: lr / 2**step,
-            evaluate=told,
-            evaluate_every=every,
-            journal=diary,
-            max_norm=max_norm,
-            jitted=False,  # the loss notes what happens in each step, where a recorded one is not asked
-        )
-    except Diverged as caught:
-        error = caught
-    return model, diary, asked, modes, error
-
-
-def test_each_step_takes_the_rate_of_its_number_times_the_gradient_off_the_weights():
-    model, diary, _, modes, _ = one_weight(steps=4)
-    assert model.weight.item() == 1 - 0.5 - 0.25 - 0.125 - 0.0625
-    assert [r["step"] for r in diary.steps] == [1, 2, 3, 4]
-    assert [r["lr"] for r in diary.steps] == [0.5, 0.25, 0.125, 0.0625]
-    assert [r["train_loss"] for r in diary.steps] == [1.0, 0.5, 0.25, 0.125]
-    assert all(r["examples_per_second"] > 0 for r in diary.steps)
-    assert modes == [True] * 4
-
-
-def test_the_model_is_evaluated_before_the_first_step_every_so_often_and_last():
-    model, diary, asked, _, _ = one_weight(steps=7, every=3)
-    assert [r["step"] for r in diary.evaluations] == [0, 3, 6, 7]
-    assert asked == [(False, False)] * 3 + [(True, False)]  # in evaluation mode each time
-    assert diary.modes == [False] * 4  # also while the journal shows samples
-    assert model.training
-    assert [r["step"] for r in diary.steps if "val_loss" in r] == [3, 6, 7]
-    assert diary.evaluations[-1]["val_loss"] == model.weight.item()
-
-
-def test_exactly_as_many_batches_are_drawn_as_steps_are_taken():
-    drawn = []
-    one_weight(steps=3, batches=((np.ones((1, 1), np.float32), drawn.append(i)) for i in count()))
-    assert len(drawn) == 3
-
-
-def test_gradients_are_clipped_together():
-    model, *_ = one_weight(steps=1, max_norm=0.25)
-    assert model.weight.item() == pytest.approx(1 - 0.5 * 0.25, rel=1e-5)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_stops_before_its_step_and_names_it(bad):
-    calls = count(1)
-    model, diary, _, _, error = one_weight(
-        loss_of=lambda m, x, y: m(tg.tensor(x)).sum() * (bad if next(calls) == 3 else 1)
-    )
-    assert str(error) == f"the loss became {bad} at step 3; a smaller learning rate may help"
-    assert model.weight.item() == 1 - 0.5 - 0.25
-    assert [r["step"] for r in diary.steps] == [1, 2]
-    assert diary.evaluations[-1]["step"] == 0
-
-
-def test_a_gradient_that_is_not_finite_stops_before_its_step_and_names_it():
-    model, diary, _, _, error = one_weight(loss_of=lambda m, x, y: (m.weight - 1.0).sqrt().sum(), max_norm=1.0)
-    assert str(error) == "the gradient's length became inf at step 1; a smaller learning rate may help"
-    assert model.weight.item() == 1
-    assert diary.steps == []
-
-
-def test_an_evaluation_that_is_not_finite_is_not_told_so_that_the_good_weights_stay():
-    values = iter([1.0, math.nan])
-    _, diary, _, _, error = one_weight(evaluate=lambda last: {"val_loss": next(values)})
-    assert str(error) == "val_loss became nan at step 3; a smaller learning rate may help"
-    assert [r["step"] for r in diary.evaluations] == [0]
-    assert [r["step"] for r in diary.steps] == [1, 2]
-
-
-def test_batches_that_run_out_are_an_error_not_a_shorter_training():
-    with pytest.raises(ValueError, match="ran out after 2 steps of 3"):
-        one_weight(steps=3, batches=iter([(np.ones((1, 1), np.float32), None)] * 2))
-
-
-def test_a_module_set_to_evaluation_stays_so_through_training():
-    model = nn.Sequential(nn.Linear(1, 1), nn.Dropout(0.5))
-    model[1].eval()
-    with model.evaluating():
-        assert not any(module.training for module in model.modules())
-    assert [module.training for module in model.modules()] == [True, True, False]
-
-
-def test_frozen_parameters_are_left_alone():
-    model = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
-    model[0].requires_grad_(False)
-    before = model[0].weight.item()
-    trained = list(model[1].parameters())
-    fit(
-        model,
-        lambda m, x, y: m(tg.tensor(x)).sum(),
-        ((np.ones((1, 1), np.float32), None) for _ in count()),
-        tg.optim.SGD(trained, lr=0.1),
-        steps=2,
-        learning_rate=lambda step: 0.1,
-        evaluate=lambda last: {},
-        evaluate_every=1,
-        journal=Diary(model),
-        max_norm=1.0,
-    )
-    assert model[0].weight.item() == before
 
 
 # --- the picture -----------------------------------------------------------------------------------------------------
@@ -362,21 +235,19 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
 def test_what_ended_a_run_is_told_even_if_the_full_disk_spoils_the_picture_too(tmp_path):
+    class Breaks(Callback):
+        def stepped(self, trainer, record):
+            raise ZeroDivisionError
+
+    def run(*callbacks):
+        journal = Journal(tmp_path, {}, unit="examples", per_example=1, sample=None)
+        one_weight(callbacks=[*callbacks, journal])
+
     (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
-    model = MLP(MLPConfig((2, 2)))
-    with (
-        pytest.raises(OSError, match=r"No space left on device.*metrics\.jsonl"),
-        Run(RunFolder(tmp_path, {}, model), model, steps=1, unit="examples", per_example=1, sample=lambda: "") as run,
-    ):
-        run.stepped({"step": 1, "train_loss": 1.0, "lr": 1.0, "examples_per_second": 1.0})
-    with (
-        pytest.raises(ZeroDivisionError),
-        Run(RunFolder(tmp_path, {}, model), model, steps=1, unit="examples", per_example=1, sample=lambda: "") as run,
-    ):
-        try:
-            run.stepped({"step": 1, "train_loss": 1.0, "lr": 1.0, "examples_per_second": 1.0})
-        except OSError:
-            1 / 0  # noqa: B018
+    with pytest.raises(OSError, match=r"No space left on device.*metrics\.jsonl"):
+        run()
+    with pytest.raises(ZeroDivisionError):
+        run(Breaks())
 
 
 # --- the Transformer -------------------------------------------------------------------------------------------------
@@ -513,7 +384,7 @@ def test_a_disk_that_fills_up_on_the_way_leaves_weights_metrics_and_no_litter(tm
     fsync = os.fsync
 
     def full(handle):
-        if next(calls) > 8:  # the folder and two evaluations went well
+        if next(calls) > 24:  # the folder, two evaluations and a checkpoint went well
             raise OSError(28, "No space left on device")
         fsync(handle)
 
@@ -525,6 +396,7 @@ def test_a_disk_that_fills_up_on_the_way_leaves_weights_metrics_and_no_litter(tm
     assert sorted(path.name for path in tmp_path.iterdir()) == [name for name in FILES if name != "loss.png"]
     load_model(tmp_path)
     assert read_metrics(tmp_path / "metrics.jsonl")
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000000002"]
 
 
 def test_an_earlier_run_in_the_folder_is_replaced(tmp_path):
