@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from contextlib import suppress
 from itertools import count
 
 import numpy as np
@@ -235,12 +236,15 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
 def test_what_ended_a_run_is_told_even_if_the_full_disk_spoils_the_picture_too(tmp_path):
+    journal = Journal(tmp_path, {}, unit="examples", per_example=1, sample=None)
+
     class Breaks(Callback):
         def stepped(self, trainer, record):
+            with suppress(OSError):
+                journal.stepped(trainer, record)
             raise ZeroDivisionError
 
     def run(*callbacks):
-        journal = Journal(tmp_path, {}, unit="examples", per_example=1, sample=None)
         one_weight(callbacks=[*callbacks, journal])
 
     (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
