@@ -42,7 +42,7 @@ class Program:
         found = [(leaf, ref) for leaf, ref in record.left if id(leaf.node) in record.leaves]
         self.assembly = Assembly(record, [*results, *(ref for _, ref in found if ref is not None)])
         self.gradients = Gradients(self.assembly, found)
-        self.options = Options(record.used)
+        self.options, self.frozen = Options(record.used), record.frozen
         self.results, shown = list(results), {ref.root for _, ref in found if ref is not None}
         roots, counted = record.roots, [ref.root for ref in results]
         mine = {i for i in counted if roots[i].kind is FRESH and i not in shown}
@@ -77,6 +77,8 @@ class Program:
         for t, a, _, node in self.held:
             if t.node is not node or (t.array is not a and not self._follow(t)):
                 return False
+        if any([t.node is not None for t in self.frozen]):
+            return False
         return self.options.hold() and self.gradients.hold()
 
     def _follow(self, t: Any) -> bool:

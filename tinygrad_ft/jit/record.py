@@ -50,6 +50,7 @@ class Recorder(Watch):
         self.roots: list[Root] = []
         self.lines: list[Line] = []
         self.leaves: dict[int, Leaf] = {}
+        self.frozen: list[Any] = []  # of what was looked at for gradients, Tensors that can have none
         self.used: list[Any] = []  # modules and optimisers, whose options are to stay as they are
         self.events: list[tuple[int, Callable[[], Any]]] = []  # what Python does, in order: -1, or the root it fills
         self.constants: set[int] = set()  # roots that a step makes anew with the same numbers each time
@@ -262,7 +263,9 @@ class Recorder(Watch):
                 self._options.append((thing, dict(vars(thing))))
             tensors = [p for group in getattr(thing, "param_groups", ()) for p in group["params"]]
         for t in tensors:
-            if t.node is not None and t.node.op is None:
+            if t.node is None:
+                self.frozen.append(t)
+            elif t.node.op is None:
                 self.meets(t)
 
     def looks_at(self, what: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import isfinite
 from typing import Any
 
@@ -43,7 +42,6 @@ def clip_grad_value_(parameters: Any, clip_value: float) -> None:
 
 
 def _gradients(parameters: Any) -> list[Any]:
-    given: Iterable[Any] = [parameters] if isinstance(parameters, Value) else parameters
-    trained = [p for p in given if p.grad is not None]
-    uses(trained)
-    return [p.grad.array for p in trained]
+    given: list[Any] = [parameters] if isinstance(parameters, Value) else list(parameters)
+    uses(given)  # those without a gradient too: they may get one
+    return [p.grad.array for p in given if p.grad is not None]
