@@ -23,11 +23,11 @@ from tinygrad_ft.models import GPT
 from tinygrad_ft.ops.composed import COMPOSED
 from tinygrad_ft.train import language
 from tinygrad_ft.train.folder import load_model, read_metrics
-from tinygrad_ft.train.run import Run
+from tinygrad_ft.train.run import Journal
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = "the cat sat on the mat. the dog sat on the cat.\n" * 30
-FILES = ["config.json", "loss.png", "metrics.jsonl", "model.safetensors", "sample.txt"]
+FILES = ["checkpoints", "config.json", "loss.png", "metrics.jsonl", "model.safetensors", "sample.txt"]
 MINUTE = language.Recipe(context=8, layers=1, heads=1, width=8, batch_size=4, steps=6)
 posix = pytest.mark.skipif(os.name != "posix", reason="signals, limits and devices are those of POSIX")
 
@@ -338,7 +338,7 @@ def test_too_little_memory_is_told_in_words(call, text, tmp_path, monkeypatch):
     def lacking(*_):
         raise MemoryError
 
-    monkeypatch.setattr(Run, "stepped", lacking)
+    monkeypatch.setattr(Journal, "stepped", lacking)
     assert_failed(train(call, text, tmp_path / "run"), "not enough memory; a smaller preset")
 
 
@@ -346,15 +346,15 @@ def test_too_little_memory_is_told_in_words(call, text, tmp_path, monkeypatch):
 
 
 def test_an_interruption_keeps_weights_metrics_and_a_picture_and_ends_with_130(call, text, tmp_path, monkeypatch):
-    stepped, then = Run.stepped, {}
+    stepped, then = Journal.stepped, {}
 
-    def interrupted(self, record):
-        stepped(self, record)
+    def interrupted(self, trainer, record):
+        stepped(self, trainer, record)
         if record["step"] == 4:
-            then.update({name: t.numpy_copy() for name, t in self.model.state_dict().items()})
+            then.update({name: t.numpy_copy() for name, t in trainer.model.state_dict().items()})
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run, "stepped", interrupted)
+    monkeypatch.setattr(Journal, "stepped", interrupted)
     assert_failed(train(call, text, tmp_path), "interrupted; what was written so far is kept", code=130)
     assert set(FILES) <= {path.name for path in tmp_path.iterdir()}
     assert len(read_metrics(tmp_path / "metrics.jsonl")) == 4
@@ -387,7 +387,7 @@ def test_control_c_keeps_weights_metrics_and_a_picture_and_ends_with_130(text, t
 
 def test_a_run_without_room_for_its_weights_leaves_an_earlier_run_as_it_was(call, text, trained, tmp_path, monkeypatch):
     folder = shutil.copytree(trained, tmp_path / "run")
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert before
 
     def full(state, path):
@@ -395,7 +395,7 @@ def test_a_run_without_room_for_its_weights_leaves_an_earlier_run_as_it_was(call
 
     monkeypatch.setattr("tinygrad_ft.storage.save", full)
     assert_failed(train(call, text, folder), "No space left on device")
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 # --- sampling --------------------------------------------------------------------------------------------------------
@@ -457,7 +457,7 @@ def damaged(trained, tmp_path):
     def damage(name, change):
         folder = tmp_path / "damaged"
         folder.mkdir(exist_ok=True)
-        for path in trained.iterdir():
+        for path in (path for path in trained.iterdir() if path.is_file()):
             (folder / path.name).write_bytes(path.read_bytes())
         (folder / name).write_bytes(change((folder / name).read_bytes()))
         return folder

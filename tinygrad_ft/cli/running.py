@@ -47,7 +47,7 @@ def add_running(command: argparse.ArgumentParser, out: str) -> None:
     command.add_argument(
         "--keep", type=at_least(1), default=2, metavar="K", help="how many checkpoints stay (default 2)"
     )
-    command.add_argument("--tensorboard", action="store_true", help="write event files for TensorBoard too")
+    command.add_argument("--tensorboard", action="store_true", help="write event files for TensorBoard too (default: no)")
     place = command.add_mutually_exclusive_group()
     place.add_argument(
         "--out", type=Path, default=Path(out), metavar="DIR", help=f"folder for the results (default {out})"
