@@ -129,9 +129,8 @@ def test_a_checkpoint_with_a_flipped_bit_ends_the_command_and_leaves_the_one_bef
 
 
 def test_early_stopping_ends_the_command_and_keeps_the_best_weights(call, tmp_path):
-    code, _, err = call(
-        "train", "mlp", "--data", "breast-cancer", "--steps", 3000, "--early-stopping", 1, "--out", tmp_path
-    )
+    arguments = ["train", "mlp", "--data", "breast-cancer", "--steps", 3000, "--early-stopping", 1]
+    code, said, _ = call(*arguments, "--out", tmp_path)
     assert code == 0
     records = read_metrics(tmp_path / "metrics.jsonl")
     assert len(records) < 3000
