@@ -26,7 +26,11 @@ _FIXED = {"position_embedding_type": "absolute", "is_decoder": False, "add_cross
 
 @dataclass(frozen=True)
 class BertConfig:
-    """The shape of a BERT, by the keys of Hugging Face's config.json; `labels` are the classes of a classifier."""
+    """The shape of a BERT, by the keys of Hugging Face's config.json; `labels` are the classes of a classifier.
+
+    `classifier_pooling` is ours, and named as ModernBERT's: a classifier sees the "pooler"'s vector, as Hugging Face's
+    BERT does, or the "mean" of the hidden states, which theirs does not know; see BertForSequenceClassification.
+    """
 
     vocab_size: int = 30522
     hidden_size: int = 768
@@ -40,6 +44,7 @@ class BertConfig:
     hidden_dropout_prob: float = 0.1
     attention_probs_dropout_prob: float = 0.1
     classifier_dropout: float | None = None
+    classifier_pooling: str = "pooler"
     initializer_range: float = 0.02
     pad_token_id: int | None = 0
     labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
@@ -58,6 +63,8 @@ class BertConfig:
         for name in ("layer_norm_eps", "initializer_range", "hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not isinstance(getattr(self, name), int | float) or not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"a BERT needs {name} from 0 to 1: got {getattr(self, name)!r}")
+        if self.classifier_pooling not in ("pooler", "mean"):
+            raise ValueError(f"a BERT's classifier_pooling is 'pooler' or 'mean': got {self.classifier_pooling!r}")
         if not self.labels:
             raise ValueError("a BERT needs at least one label, if only for classifiers")
 
@@ -87,6 +94,8 @@ class BertConfig:
         """What config.json holds, as Hugging Face reads it."""
         found = asdict(self)
         labels = found.pop("labels")
+        if self.classifier_pooling == "pooler":
+            del found["classifier_pooling"]
         names = {"id2label": {str(i): label for i, label in enumerate(labels)}}
         return {"model_type": "bert"} | found | names | {"label2id": {label: i for i, label in enumerate(labels)}}
 
@@ -274,13 +283,27 @@ class BertModel(_Bert):
         return hidden, None if self.pooler is None else self.pooler(hidden)
 
 
+def mean_of_tokens(hidden: Any, attention_mask: Any = None) -> Any:
+    """The mean of hidden states (batch, n, width) where the mask (batch, n) is not 0: one vector a text.
+
+    Source: Reimers and Gurevych, "Sentence-BERT", 2019, section 3.
+    """
+    if attention_mask is None:
+        return ops.mean(hidden, axis=1)
+    shown = ops.reshape(attention_mask != 0, (*attention_mask.shape, 1))
+    return ops.sum(ops.where(shown, hidden, 0.0), axis=1) / ops.sum(shown.float(), axis=1)
+
+
 class BertForSequenceClassification(_Bert):
-    """ids (batch, n) -> logits (batch, labels), from the pooled vector."""
+    """ids (batch, n) -> logits (batch, labels), from the pooled vector or the mean of the hidden states.
+
+    With the mean there is no pooler, so that Hugging Face's classifier, which needs one, says that it is missing.
+    """
 
     def __init__(self, config: BertConfig, *, rng: Any = None):
         super().__init__()
         self.config = config
-        self.bert = BertModel(config, rng=rng)
+        self.bert = BertModel(config, pooler=config.classifier_pooling == "pooler", rng=rng)
         rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
         self.dropout = nn.Dropout(rate, rng=rng)
         self.classifier = nn.Linear(config.hidden_size, len(config.labels), rng=rng)
@@ -288,8 +311,8 @@ class BertForSequenceClassification(_Bert):
 
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None) -> Any:
         """BertModel's arguments -> logits (batch, labels)."""
-        _, pooled = self.bert(input_ids, attention_mask, token_type_ids)
-        return self.classifier(self.dropout(pooled))
+        hidden, pooled = self.bert(input_ids, attention_mask, token_type_ids)
+        return self.classifier(self.dropout(mean_of_tokens(hidden, attention_mask) if pooled is None else pooled))
 
 
 class BertTransform(BertDense):
