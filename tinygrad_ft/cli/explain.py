@@ -1,0 +1,132 @@
+"""The command that explains an expression: its value, its derivatives as formulas and as numbers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from itertools import combinations_with_replacement
+from typing import Any
+
+MOST_ORDERS = 6
+
+
+def add_commands(commands: Any) -> None:
+    """Add explain."""
+    shown = commands.add_parser(
+        "explain",
+        help="an expression's derivatives, as formulas and as numbers",
+        description="Derives an expression by the engine's own rules: formulas, LaTeX, numbers, step by step. It knows "
+        "+ - * / @ ** and .T, pi and e, and functions such as exp, log, sin, tanh, sigmoid, relu, sqrt, maximum, "
+        "softmax, layer_norm, sum and mean (with axis=0 or 1), matmul, dot, outer.",
+        epilog='example: tinygrad-ft explain "sum((W @ x + b)**2)" --at "W=[[1,2],[3,4]],x=[1,1],b=[0,1]" --wrt W',
+    )
+    shown.add_argument("expression", metavar="EXPRESSION", help="such as 'x * exp(sin(y))'")
+    shown.add_argument("--at", default="", metavar="VALUES", help="such as x=2,v=[1,2],W=[[1,2],[3,4]]")
+    shown.add_argument("--wrt", metavar="NAMES", help="by which variables, such as x,y (default: by all)")
+    shown.add_argument("--order", type=int, default=1, help=f"1 to {MOST_ORDERS}, all up to it (default: 1)")
+    shown.add_argument("--latex", action="store_true", help="only the formulas, as LaTeX (default: text and numbers)")
+    shown.set_defaults(run=_explain)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from tinygrad_ft.explain.parser import ParseError, parse, parse_values
+
+    if not 1 <= arguments.order <= MOST_ORDERS:
+        raise ValueError(f"--order is 1 to {MOST_ORDERS}: got {arguments.order}")
+    try:
+        tree, values = parse(arguments.expression), parse_values(arguments.at)
+    except ParseError as error:
+        print(error.pointed(), file=sys.stderr)
+        raise
+    names = tree.names()
+    if missing := [name for name in names if name not in values]:
+        raise ValueError(f"{missing[0]} has no value: give one, as in --at {missing[0]}=2")
+    if strange := [name for name in values if name not in names]:
+        raise ValueError(
+            f"--at names {strange[0]}, which is not in the expression: it has {', '.join(names) or 'none'}"
+        )
+    wrt = [name.strip() for name in arguments.wrt.split(",")] if arguments.wrt else names
+    if unknown := [name for name in wrt if name not in names]:
+        raise ValueError(f"--wrt names {unknown[0]!r}, which is not in the expression: it has {', '.join(names)}")
+    for line in _lines(tree, values, list(dict.fromkeys(wrt)), arguments.order, arguments.latex):
+        print(line)
+    return 0
+
+
+def _lines(tree: Any, values: dict[str, Any], wrt: list[str], order: int, latex: bool) -> Any:
+    import numpy as np
+
+    from tinygrad_ft.explain.formulas import constant, formula
+    from tinygrad_ft.explain.parser import compute
+
+    arrays = {name: np.asarray(value, np.float64) for name, value in values.items()}
+    y = formula(
+        lambda *xs: compute(tree, dict(zip(arrays, xs, strict=True)), constant),
+        **{name: a.shape for name, a in arrays.items()},
+    )
+    of = next(n for n in ("y", "f", "L", "result") if n not in values)
+    yield from _shown(of, y, values, _numbers(tree, arrays, ()), latex)
+    for names in (n for k in range(1, order + 1) for n in combinations_with_replacement(wrt, k)):
+        axes = [len(y.shape), *(arrays[name].ndim for name in names)]
+        if len(axes) == 2 and sum(axes) > 2 and axes[0]:
+            (name,) = names
+            g = next(n for n in ("g", "arriving") if n not in values)
+            handed_on, first = y.vjp(name, g), np.eye(1, y.size).reshape(y.shape)
+            numbers = np.tensordot(first, _numbers(tree, arrays, names), y.ndim)
+            title = f"handed on to {name}, where {g} = dL/d{of} arrives"
+            yield from _shown(title, handed_on, {**values, g: first}, numbers, latex)
+            if not latex:
+                yield f"    the numbers: for {g} = 1 at the first element, 0 at the others"
+        elif sum(axes) > 2:
+            yield f"{_title(of, names)} has {sum(axes)} axes: ask for one of a sum"
+        else:
+            derived = y
+            for name in names:
+                derived = derived.derivative(name)
+            yield from _shown(_title(of, names), derived, values, _numbers(tree, arrays, names), latex)
+
+
+def _numbers(tree: Any, arrays: dict[str, Any], names: tuple[str, ...]) -> Any:
+    """What the engine itself computes with numbers: the value, or a derivative by those names in turn."""
+    import numpy as np
+
+    from tinygrad_ft import func
+    from tinygrad_ft.explain.parser import compute
+    from tinygrad_ft.tensor import Tensor, tensor
+
+    def f(*xs: Any) -> Any:
+        return compute(tree, dict(zip(arrays, xs, strict=True)), lambda c: tensor(np.float64(c)))
+
+    for name in names:
+        f = func.jacrev(f, list(arrays).index(name))
+    with np.errstate(all="ignore"):
+        return np.asarray(f(*map(Tensor, arrays.values())).array)
+
+
+def _title(of: str, names: tuple[str, ...]) -> str:
+    power = f"^{len(names)}" if len(names) > 1 else ""
+    below = [f"d{n}^{names.count(n)}" if names.count(n) > 1 else f"d{n}" for n in dict.fromkeys(names)]
+    return f"d{power}{of}/{' '.join(below)}"
+
+
+def _shown(title: str, formula: Any, values: dict[str, Any], numbers: Any, latex: bool) -> list[str]:
+    import numpy as np
+
+    if latex:
+        return [f"{title}: {formula.latex}"]
+    lines = [f"{title} = {formula.text}", f"    = {_written(numbers)}"]
+    by_formula = np.asarray(formula.evaluate(**values))
+    with np.errstate(all="ignore"):
+        if not np.allclose(by_formula, numbers, 1e-9, 1e-12, equal_nan=True):
+            lines.append(f"    the formula gives {_written(by_formula)} here: it is of points off ties and kinks")
+    return [*lines, f"    LaTeX: {formula.latex}"]
+
+
+def _written(x: Any) -> str:
+    import numpy as np
+
+    return (
+        f"{float(x):.12g}"
+        if not x.ndim
+        else " ".join(np.array2string(x, precision=6, separator=", ", threshold=60).split())
+    )

@@ -1,0 +1,60 @@
+"""What can be told of a formula by looking at it: its number in front, its sign, whether it is whole."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from tinygrad_ft.explain.expression import ONE, Expression, Value, plain_number
+
+
+def split(x: Expression) -> tuple[Value, Expression]:
+    """A term as its number and the rest."""
+    if x.head == "number":
+        return x.data, ONE
+    if x.head == "product" and x.args[0].head == "number":
+        rest = x.args[1:]
+        return x.args[0].data, rest[0] if len(rest) == 1 else Expression("product", rest, shape=x.shape)
+    return Fraction(1), x
+
+
+def scaled(c: Value, x: Expression) -> Expression:
+    """A number times a simplified expression without a number in front."""
+    if x is ONE or x == ONE:
+        return plain_number(c)
+    if c == 1:
+        return x
+    rest = x.args if x.head == "product" else (x,)
+    return Expression("product", (plain_number(c), *rest), shape=x.shape)
+
+
+def is_integer(x: Expression) -> bool:
+    """Whether x is a whole number."""
+    return x.head == "number" and isinstance(x.data, Fraction) and x.data.denominator == 1
+
+
+POSITIVE = {"cosh", "sigmoid", "softplus"}
+
+
+def is_positive(x: Expression) -> bool:
+    """Whether x is above 0 wherever it is defined."""
+    if x.head in ("number", "power"):
+        return x.data > 0 if x.head == "number" else is_positive(x.args[0])
+    if x.head == "sum":
+        return all(map(is_nonnegative, x.args)) and any(map(is_positive, x.args))
+    if x.head in ("product", "column"):
+        return all(map(is_positive, x.args))
+    if x.head == "reduce":
+        return is_positive(x.args[0])
+    return x.head in ("constant", "softmax") or (x.head == "call" and x.data in POSITIVE)
+
+
+def is_nonnegative(x: Expression) -> bool:
+    """Whether x is 0 or above wherever it is defined."""
+    if x.head == "power":
+        even = is_integer(x.args[1]) and x.args[1].data % 2 == 0
+        return even or is_nonnegative(x.args[0])
+    if x.head == "number":
+        return bool(x.data >= 0)
+    if x.head in ("sum", "product", "column", "reduce"):
+        return all(map(is_nonnegative, x.args))
+    return is_positive(x) or (x.head == "call" and x.data == "abs")
