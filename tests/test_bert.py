@@ -68,7 +68,7 @@ def test_a_config_that_this_bert_cannot_be_is_refused(keys, message):
         BertConfig.from_hf(keys)
 
 
-# --- how weights start, names and shapes  ----------------------------------------------------------------------------
+# --- how weights start, names and shapes -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [BertModel, BertForSequenceClassification, BertForMaskedLM])
