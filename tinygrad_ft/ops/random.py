@@ -48,7 +48,8 @@ def dropout(x: Array, p: float = 0.5, training: bool = True, *, rng: Rng = None)
         return x
     if not at_hand(x):  # drawn where it is used
         return counted_dropout(x, each_time(lambda: int(generator(rng).integers(1 << 63))), p=p)
-    drawn = each_time(lambda: generator(rng).random(x.shape, dtype=np.float32))
+    shape = x.shape  # a recorded step keeps the function, which must not keep x
+    drawn = each_time(lambda: generator(rng).random(shape, dtype=np.float32))
     keep = cast(ge(drawn, p), dtype=x.dtype if x.dtype.kind == "f" else np.dtype(np.float32))
     return x * mul(keep, kept_scale(p))
 

@@ -101,10 +101,11 @@ class Step:
 def as_it_was(model: nn.Module, optimizer: Optimizer) -> Iterator[None]:
     """After this context parameters, buffers, moments and random states are as before, in the same arrays."""
     chance = random_state(model)
-    arrays = [t.array for t in [*model.parameters(), *(b for _, b in model.named_buffers())]]
-    arrays += [a for p in model.parameters() for a in optimizer.state.get(p, {}).values()]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    arrays = [t.array for t in [*trained, *(b for _, b in model.named_buffers())]]
+    arrays += [a for p in trained for a in optimizer.state.get(p, {}).values()]
     copies = [a.copy() for a in arrays]
-    known = {p for p in model.parameters() if optimizer.state.get(p)}
+    known = {p for p, state in optimizer.state.items() if state}
     try:
         yield
     finally:
