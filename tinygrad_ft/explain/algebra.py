@@ -6,10 +6,8 @@ to the front, and the parts stand in one order. So building a simplified formula
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from functools import wraps
-from math import isfinite, isqrt
 
 from tinygrad_ft.explain.expression import (
     HALF,
@@ -20,27 +18,14 @@ from tinygrad_ft.explain.expression import (
     Expression,
     Value,
     column,
-    is_column,
+    elementwise,
     plain_number,
     together,
     uncolumn,
 )
-from tinygrad_ft.explain.facts import is_integer, is_nonnegative, is_positive, scaled, split
+from tinygrad_ft.explain.facts import is_integer, is_nonnegative, is_positive, is_truth, power_of_numbers, scaled, split
 
-LARGEST_POWER = 64  # of exact numbers: beyond it they are floats
 Terms = dict[Expression, Value]
-
-
-def elementwise(f: Callable[..., Expression]) -> Callable[..., Expression]:
-    """f, where a column is wanted, of the vectors in its columns: so nothing but `column` ever has their shape."""
-
-    @wraps(f)
-    def on_vectors(*args: Expression) -> Expression:
-        if any(a.head == "column" for a in args) and is_column(together(*args)):
-            return column(f(*map(uncolumn, args)))
-        return f(*args)
-
-    return on_vectors
 
 
 def negative(x: Expression) -> Expression:
@@ -55,16 +40,25 @@ def add(*terms: Expression) -> Expression:
     """The sum: like terms are one, and a number comes last."""
     together(*terms)  # or they do not broadcast
     parts: Terms = {}
-    for t in terms:
+    for t in _columns_joined(terms):
         _collect(t, Fraction(1), parts)
     parts = {t: c for t, c in parts.items() if c != 0}
     _softplus(parts)
-    parts = _multiplied_out(parts)
+    parts = _over_one_denominator(_multiplied_out(parts))
     if not parts:
         return ZERO
     ordered = sorted(parts, key=_place_in_sum)
     made = tuple(scaled(parts[t], t) for t in ordered)
     return made[0] if len(made) == 1 else Expression("sum", made, shape=together(*made))
+
+
+def _columns_joined(terms: Sequence[Expression]) -> Sequence[Expression]:
+    """Terms of which all columns are one."""
+    flat = [u for t in terms for u in (t.args if t.head == "sum" else (t,))]
+    columns = [t for t in flat if t.head == "column"]
+    if len(columns) < 2:
+        return terms
+    return [*(t for t in flat if t.head != "column"), column(add(*map(uncolumn, columns)))]
 
 
 def _collect(term: Expression, factor: Value, parts: Terms) -> None:
@@ -95,6 +89,57 @@ def _multiplied_out(parts: Terms) -> Terms:
             if _length(tried) < _length(parts):
                 parts = tried
     return parts
+
+
+def _over_one_denominator(parts: Terms) -> Terms:
+    """a/s + b/s^2 as (a s + b)/s^2, where less is left."""
+    lowest: dict[tuple[Expression, Value], Value] = {}  # by base, and by what its exponents are beside whole numbers
+    for t in parts:
+        for base, p in _factors(t):
+            if p < 0:
+                lowest[base, p % 1] = min(p, lowest.get((base, p % 1), p))
+    for (base, beside), least in lowest.items():
+        found = [t for t in parts if any(b == base and p < 0 and p % 1 == beside for b, p in _factors(t))]
+        if len(found) < 2:
+            continue
+        below = power(base, plain_number(least))
+        above = add(*(multiply(scaled(parts[t], t), power(base, plain_number(-least))) for t in found))
+        tried = {t: c for t, c in parts.items() if t not in found}
+        _collect(multiply(above, below), Fraction(1), tried)
+        tried = {t: c for t, c in tried.items() if c != 0}
+        if _length(tried) < _length(parts):
+            return _over_one_denominator(tried)
+    return parts
+
+
+def _factors(t: Expression) -> list[tuple[Expression, Value]]:
+    return [_numbered(f) for f in (t.args if t.head == "product" else (t,))]
+
+
+def _numbered(f: Expression) -> tuple[Expression, Value]:
+    """A factor as its base and its exponent, which is 1 unless it is a fraction."""
+    exact = f.head == "power" and f.args[1].head == "number" and isinstance(f.args[1].data, Fraction)
+    return (f.args[0], f.args[1].data) if exact else (f, Fraction(1))
+
+
+def _without_fractions_inside(made: list[Expression]) -> list[Expression] | None:
+    """(1 + a/b)^n as (b + a)^n/b^n, if all of it is shorter so."""
+    for f in made:
+        s, n = _numbered(f)
+        if s.head != "sum" or n.denominator != 1:  # type: ignore[union-attr]
+            continue
+        least: dict[Expression, Value] = {}
+        for base, p in (pair for t in s.args for pair in _factors(t)):
+            if p < 0 and p % 1 == 0:
+                least[base] = min(p, least.get(base, p))
+        for base, p in least.items():
+            above = add(*(multiply(t, power(base, plain_number(-p))) for t in s.args))
+            tried = multiply(
+                *(h for h in made if h is not f), power(base, plain_number(p * n)), power(above, plain_number(n))
+            )
+            if tried.size < 1 + sum(h.size for h in made):
+                return [tried]
+    return None
 
 
 def _length(parts: Terms) -> int:
@@ -163,12 +208,13 @@ def multiply(*factors: Expression) -> Expression:
         one = power(base, add(*exponents))
         merged = merged or len(exponents) > 1 or one.head in ("number", "product")
         made.append(one)
-    made, softened = _softened(made)
+    made, softened = _softened(_signed(made))
     made, sign = _signs(made)
     coefficient *= sign
     if merged or softened:  # what became of them may meet other factors
-        again = multiply(plain_number(coefficient), *made)
-        return again
+        return multiply(plain_number(coefficient), *made)
+    if len(made) > 1 and (cleared := _without_fractions_inside(made)):
+        return multiply(plain_number(coefficient), *cleared)
     return _finished(coefficient, made)
 
 
@@ -213,6 +259,19 @@ def _signs(made: list[Expression]) -> tuple[list[Expression], int]:
     return answer, sign
 
 
+def _signed(made: list[Expression]) -> list[Expression]:
+    """X sign(x) is |x|, and |x| sign(x) is x."""
+    for f in [f for f in made if f.head == "call" and f.data == "sign"]:
+        x, size = f.args[0], absolute(f.args[0])
+        for old, new in ((x, size), (size, x)):
+            if old in made and size.head == "call":
+                return [*(g for g in made if g is not f and g != old), new]
+    return made
+
+
+UPWARDS = {"greater_equal", "less_equal"}  # x >= 0, and x <= 0, which is -x >= 0
+
+
 def _softened(made: list[Expression]) -> tuple[list[Expression], bool]:
     """The two quotients that stand for a function of their own: softmax, and the sigmoid that does not overflow."""
     for f in made:
@@ -226,8 +285,8 @@ def _softened(made: list[Expression]) -> tuple[list[Expression], bool]:
                 soft = Expression("softmax", (e.args[1],), shape=e.shape)
                 return [h for h in made if h is not f and h != e] + [soft], True
         for h in made:
-            if h.head == "call" and h.data == "where" and h.args[0].data == "greater_equal" and h.args[1] == ONE:
-                x = h.args[0].args[0]
+            if h.head == "call" and h.data == "where" and h.args[0].data in UPWARDS and h.args[1] == ONE:
+                x = h.args[0].args[0] if h.args[0].data == "greater_equal" else negative(h.args[0].args[0])
                 tail = power(E, negative(absolute(x)))
                 if h.args[0].args[1] == ZERO and h.args[2] == tail and total == add(ONE, tail):
                     smooth = Expression("call", (x,), "sigmoid", x.shape)
@@ -248,7 +307,7 @@ def power(base: Expression, exponent: Expression) -> Expression:
     if exponent == ONE:
         return base
     if base.head == "number" and exponent.head == "number":
-        return _of_numbers(base.data, exponent.data)
+        return power_of_numbers(base.data, exponent.data)
     if base is E and (taken := _of_logarithms(exponent)) is not None:
         return taken
     if base is E and exponent.head == "sum" and len(exponent.shape) == 2:
@@ -266,35 +325,14 @@ def power(base: Expression, exponent: Expression) -> Expression:
             outside = [power(f, exponent) for f in free]
             inside = multiply(*(f for f in base.args if f not in free))
             return multiply(*outside, power(inside, exponent))
+    if is_truth(base) and is_positive(exponent):
+        return base
     if base.head == "call" and base.data == "abs" and is_integer(exponent) and exponent.data % 2 == 0:
         return power(base.args[0], exponent)
-    return Expression("power", (base, exponent), shape=together(base, exponent))
-
-
-def _of_numbers(base: Value, exponent: Value) -> Expression:
-    """A power of numbers: exact where that is short, a root where it has to be, NaN or inf where it does not exist."""
-    unevaluated = Expression("power", (plain_number(base), plain_number(exponent)))
-    if isinstance(base, Fraction) and isinstance(exponent, Fraction):
-        if exponent.denominator == 1 and abs(exponent) <= LARGEST_POWER and (base != 0 or exponent > 0):
-            return plain_number(base**exponent.numerator)
-        if base < 0 or base == 0:
-            return ZERO if base == 0 and exponent > 0 else unevaluated
-        if exponent.denominator == 2 and abs(exponent) <= LARGEST_POWER:
-            up, down = isqrt(base.numerator), isqrt(base.denominator)
-            if up * up == base.numerator and down * down == base.denominator:
-                return plain_number(Fraction(up, down) ** exponent.numerator)
-            if abs(exponent) != Fraction(1, 2) or base.numerator == 1:  # 2^(3/2) is 2 sqrt(2), (1/2)^(1/2) 2^(-1/2)
-                whole_part, half = divmod(exponent, 1)
-                if base.numerator == 1:
-                    return _of_numbers(1 / base, -exponent)
-                root = Expression("power", (plain_number(base), plain_number(half)))
-                return multiply(plain_number(base ** int(whole_part)), root) if exponent != half else root
-        return unevaluated
-    try:
-        found = float(base) ** float(exponent)
-    except (OverflowError, ZeroDivisionError):
-        return unevaluated
-    return plain_number(found) if isinstance(found, float) and isfinite(found) else unevaluated
+    raised = Expression("power", (base, exponent), shape=together(base, exponent))
+    if base.head == "sum" and (cleared := _without_fractions_inside([raised])):
+        return cleared[0]
+    return raised
 
 
 def _of_logarithms(exponent: Expression) -> Expression | None:

@@ -7,7 +7,9 @@ so shapes are (), (n,) a vector, (n, m) a matrix, and (n, 1) a column, which is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
+from functools import wraps
 from math import isfinite
 from typing import Any
 
@@ -132,3 +134,15 @@ def column(x: Expression) -> Expression:
 def uncolumn(x: Expression) -> Expression:
     """A column as the vector that it holds; what has no axis stays."""
     return x.args[0] if x.head == "column" else x
+
+
+def elementwise(f: Callable[..., Expression]) -> Callable[..., Expression]:
+    """f, where a column is wanted, of the vectors in its columns: so nothing but `column` ever has their shape."""
+
+    @wraps(f)
+    def on_vectors(*args: Expression) -> Expression:
+        if any(a.head == "column" for a in args) and is_column(together(*args)):
+            return column(f(*map(uncolumn, args)))
+        return f(*args)
+
+    return on_vectors

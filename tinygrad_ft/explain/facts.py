@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import isfinite, isqrt
 
-from tinygrad_ft.explain.expression import ONE, Expression, Value, plain_number
+from tinygrad_ft.explain.expression import ONE, ZERO, Expression, Value, plain_number
 
 
 def split(x: Expression) -> tuple[Value, Expression]:
@@ -30,6 +31,14 @@ def scaled(c: Value, x: Expression) -> Expression:
 def is_integer(x: Expression) -> bool:
     """Whether x is a whole number."""
     return x.head == "number" and isinstance(x.data, Fraction) and x.data.denominator == 1
+
+
+TRUTHS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_not"}
+
+
+def is_truth(x: Expression) -> bool:
+    """Whether x is 1 or 0, as something holds or does not."""
+    return x.head == "call" and x.data in TRUTHS
 
 
 POSITIVE = {"cosh", "sigmoid", "softplus"}
@@ -58,3 +67,32 @@ def is_nonnegative(x: Expression) -> bool:
     if x.head in ("sum", "product", "column", "reduce"):
         return all(map(is_nonnegative, x.args))
     return is_positive(x) or (x.head == "call" and x.data == "abs")
+
+
+LARGEST_POWER = 64  # of exact numbers: beyond it they are floats
+
+
+def power_of_numbers(base: Value, exponent: Value) -> Expression:
+    """A power of numbers: exact where that is short, a root where it has to be, NaN or inf where it does not exist."""
+    unevaluated = Expression("power", (plain_number(base), plain_number(exponent)))
+    if isinstance(base, Fraction) and isinstance(exponent, Fraction):
+        if exponent.denominator == 1 and abs(exponent) <= LARGEST_POWER and (base != 0 or exponent > 0):
+            return plain_number(base**exponent.numerator)
+        if base < 0 or base == 0:
+            return ZERO if base == 0 and exponent > 0 else unevaluated
+        if exponent.denominator == 2 and abs(exponent) <= LARGEST_POWER:
+            up, down = isqrt(base.numerator), isqrt(base.denominator)
+            if up * up == base.numerator and down * down == base.denominator:
+                return plain_number(Fraction(up, down) ** exponent.numerator)
+            if abs(exponent) != Fraction(1, 2) or base.numerator == 1:  # 2^(3/2) is 2 sqrt(2), (1/2)^(1/2) 2^(-1/2)
+                whole_part, half = divmod(exponent, 1)
+                if base.numerator == 1:
+                    return power_of_numbers(1 / base, -exponent)
+                root = Expression("power", (plain_number(base), plain_number(half)))
+                return scaled(base ** int(whole_part), root)
+        return unevaluated
+    try:
+        found = float(base) ** float(exponent)
+    except (OverflowError, ZeroDivisionError):
+        return unevaluated
+    return plain_number(found) if isinstance(found, float) and isfinite(found) else unevaluated

@@ -114,6 +114,11 @@ class Formula:
     def __matmul__(self, other: Any) -> Formula:
         return matmul(self, other)
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise ValueError(f"no formula is written for {name}: it goes through single elements, or chooses among them")
+
     def __bool__(self) -> bool:
         raise ValueError("a formula has no truth value: a branch on numbers cannot be derived; use where(...)")
 
@@ -227,7 +232,7 @@ divide = true_divide
 def power(a: Any, b: Any) -> Formula:
     """a^b, element by element."""
     a, b = lift(a), lift(b)
-    return Formula(algebra.elementwise(algebra.power)(a.expression, b.expression), _spread(a, b))
+    return Formula(algebra.power(a.expression, b.expression), _spread(a, b))
 
 
 MINUS_ONE = Formula(MINUS)
@@ -360,3 +365,10 @@ def engaged() -> Iterator[None]:
             _users[0] -= 1
             if not _users[0]:
                 del DEVICES[Formula]
+
+
+def __getattr__(name: str) -> Any:
+    """What no formula is written for."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    raise ValueError(f"no formula is written for {name}(...): it goes through single elements, or chooses among them")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -117,11 +118,25 @@ class Formulated:
     def _pulled(self, x: Any, arriving: dict[str, Any]) -> Formulated:
         g = None
         if self._value.node is not None:
-            with engaged():
+            with _of_formulas():
                 given = next(iter(arriving.values()), None)
                 (g,) = gradients.grad(self._value, [x], [given], create_graph=True, allow_unused=True)
         g = _constant(ZERO, x.shape) if g is None else g
         return Formulated(g.array.expression, g.shape, g, {**self._variables, **arriving})
+
+
+@contextmanager
+def _of_formulas() -> Iterator[None]:
+    """A context in which the engine takes formulas, and says what to do about other arrays beside them."""
+    with engaged():
+        try:
+            yield
+        except ValueError as error:
+            if "formulas and" not in str(error):
+                raise
+            raise ValueError(
+                "a formula meets formulas and single numbers: give an array a name, as one more argument of the function"
+            ) from error
 
 
 def constant(value: float) -> Any:
@@ -151,7 +166,7 @@ def formula(f: Callable[..., Any], *names: str, **shapes: Shape) -> Formulated:
         ValueError: where f does what no formula is written for: indexing, branches on numbers, more than 2 axes.
     """
     variables = {name: _leaf(name, shape) for name, shape in {**dict.fromkeys(names, ()), **shapes}.items()}
-    with engaged():
+    with _of_formulas():
         y = f(*variables.values())
     if not isinstance(y, Value):
         y = _constant(lift(y).expression, ())

@@ -93,6 +93,14 @@ def _sum(x: Expression, shape: Shape, axis: int) -> Expression:
         inside += [] if f is ZERO else [f]
     if outside:
         return multiply(*outside, total(multiply(*inside), shape, (axis,)))
+    if len(x.shape) == 2 and x.head == "product":
+        across = [f for f in x.args if f.head == "column" if axis == -2] + [
+            f for f in x.args if len(f.shape) == 1 if axis == -1
+        ]
+        if across:  # the sum over j of a_ij b_j is A b
+            a = multiply(*(f for f in x.args if f not in across))
+            product = chain(a if axis == -1 else transpose(a), column(multiply(*map(uncolumn, across))))
+            return product if axis == -1 else uncolumn(product)
     if x.head == "softmax" and axis == -1:
         return ONE
     if x.head == "diag":

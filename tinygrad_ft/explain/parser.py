@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from math import e, isfinite, pi
 from typing import Any, NamedTuple
 
-from tinygrad_ft import ops
+from tinygrad_ft.ops.composed import every
 
 LONGEST, DEEPEST, MOST = 2_000, 60, 400  # characters, brackets in brackets, parts: beyond them nobody reads the answer
 LARGEST_POWER = 100.0
@@ -282,8 +282,8 @@ def _called(tree: Tree, xs: list[Any]) -> Any:
     if tree.what in ("layer_norm", "rms_norm"):
         if not xs[0].ndim:
             raise ValueError(f"{tree.what} needs a vector or a matrix: got a number")
-        return getattr(ops, tree.what)(xs[0], (xs[0].shape[-1],))
-    f = getattr(ops, tree.what)
+        return every()[tree.what](xs[0], (xs[0].shape[-1],))
+    f = every()[tree.what]
     if tree.what not in ALONG:
         return f(*xs)
     return f(xs[0], axis=ALONG[tree.what] if tree.along is None else tree.along)

@@ -11,12 +11,23 @@ from tinygrad_ft.explain.algebra import (
     absolute,
     add,
     divide,
-    elementwise,
     multiply,
     negative,
     power,
 )
-from tinygrad_ft.explain.expression import HALF, MINUS, ONE, PI, TWO, ZERO, E, Expression, plain_number, together
+from tinygrad_ft.explain.expression import (
+    HALF,
+    MINUS,
+    ONE,
+    PI,
+    TWO,
+    ZERO,
+    E,
+    Expression,
+    elementwise,
+    plain_number,
+    together,
+)
 from tinygrad_ft.explain.facts import is_nonnegative, is_positive, split
 
 ODD = {"sin", "tan", "sinh", "tanh", "arcsin", "arctan", "arcsinh", "arctanh", "erf", "sign"}
@@ -185,6 +196,8 @@ def is_finite(x: Expression) -> bool:
     """Whether x is a finite number wherever its symbols are, so that 0 times it is 0."""
     if x.head == "power":
         exponent = x.args[1]
+        if x.args[0] is E:
+            return is_finite(exponent)
         return exponent.head == "number" and exponent.data > 0 and exponent.data % 1 == 0 and is_finite(x.args[0])
     if x.head == "call" and x.data not in (BOUNDED | COMPARISONS.keys()):
         return False
