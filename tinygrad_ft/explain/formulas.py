@@ -135,7 +135,7 @@ def _of_formulas() -> Iterator[None]:
             if "formulas and" not in str(error):
                 raise
             raise ValueError(
-                "a formula meets formulas and single numbers: give an array a name, as one more argument of the function"
+                "a formula meets formulas and single numbers: name an array, as one more argument of the function"
             ) from error
 
 
