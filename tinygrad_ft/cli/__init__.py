@@ -8,7 +8,19 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tinygrad_ft.cli import bench, checking, conventions, doctor, explain, gradcheck, jit, kernels, training
+from tinygrad_ft.cli import (
+    bench,
+    checking,
+    conventions,
+    doctor,
+    evaluate,
+    explain,
+    finetune,
+    gradcheck,
+    jit,
+    kernels,
+    training,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: tinygrad-ft train transformer --data python-manual --steps 300 --out runs/first",
     )
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for room in (training, checking, gradcheck, conventions, explain, jit, kernels, doctor, bench):
+    for room in (training, finetune, evaluate, checking, gradcheck, conventions, explain, jit, kernels, doctor, bench):
         room.add_commands(commands)
     return top
 
