@@ -13,6 +13,7 @@ from tinygrad_ft.device import cpu
 from tinygrad_ft.dispatch import Kernels, Share
 from tinygrad_ft.engine import OPS
 from tinygrad_ft.jit.fuse import Group, shares_of
+from tinygrad_ft.jit.ground import Ground
 from tinygrad_ft.jit.plan import ALIGNED, Arena, lifetimes, needed, refs_of, scheduled, stored_of
 from tinygrad_ft.jit.record import Recorder
 from tinygrad_ft.jit.roots import ARGUMENT, EACH_TIME, GRADIENT, HELD, JitError, Line, Ref
@@ -25,10 +26,11 @@ class Assembly:
 
     Args:
         ends: what outlives a replay: answers, and gradients that are left behind.
+        ground: where everything else lies, which other programs use at other times.
     """
 
-    def __init__(self, record: Recorder, ends: Sequence[Ref]):
-        self.record = record
+    def __init__(self, record: Recorder, ends: Sequence[Ref], ground: Ground):
+        self.record, self.ground = record, ground
         kept = self.kept = {ref.root for ref in ends}
         self.lines = without_extremum_gradients(needed(record, ends), record, kept)
         self.items = scheduled(self.lines, self._has_kernel)
@@ -65,7 +67,7 @@ class Assembly:
         lives = lifetimes(self.items, record, kept, self.unstored)
         self.arena = Arena()
         self.arena.place(lives)
-        ground = aligned(self.arena.size)
+        ground = self.ground.of(self.arena.size)
         self.memory: dict[int, Any] = {}
         for i, root in enumerate(record.roots):
             size = root.nbytes

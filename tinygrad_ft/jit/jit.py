@@ -14,6 +14,7 @@ import numpy as np
 from tinygrad_ft import engine
 from tinygrad_ft.engine import mode
 from tinygrad_ft.jit.compare import Difference, difference, of_answers
+from tinygrad_ft.jit.ground import Ground
 from tinygrad_ft.jit.guards import Baked, Options, changed_by_itself, read_by, require_unchanged
 from tinygrad_ft.jit.program import Changed, Program
 from tinygrad_ft.jit.record import Recorder
@@ -67,6 +68,7 @@ class Jitted:
         self.programs: dict[Any, list[tuple[Program, Recorded]]] = {}
         self.tried: dict[Any, list[Recorded]] = {}
         self._unproven: set[Program] = set()
+        self._ground = Ground()
         self._new_lock()
         _all.add(self)
 
@@ -107,6 +109,7 @@ class Jitted:
                 f"the step was called with {len(self.tried)} kinds of arguments, each once: pass what changes from "
                 "call to call as a float or a Tensor, and bring arrays to one shape"
             )
+        self._ground.rest()  # what the step makes while it is recorded needs as much again
         own = [np.array(a, order="C") for a in arrays]
         tried = self.tried.get(signature) or [recorded for _, recorded in self.programs.get(signature, ())]
         recorder = Recorder(own, numbers_in(signature[0]), tried[-1].record if tried else None)
@@ -152,7 +155,7 @@ class Jitted:
             found = _difference(earlier, new)
             if found is None:
                 new.record.forget_leaves_but(earlier.record)
-                program = Program(new.record, new.results, self.threads)
+                program = Program(new.record, new.results, self._ground, self.threads)
                 programs = self.programs.setdefault(signature, [])
                 programs.insert(0, (program, new))
                 if new.arguments and self._same_arguments(earlier, new.arguments):

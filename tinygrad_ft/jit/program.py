@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_ft.jit.assembly import Assembly, aligned
 from tinygrad_ft.jit.crew import Pace, single_threaded_blas, walk
+from tinygrad_ft.jit.ground import Ground
 from tinygrad_ft.jit.guards import Options
 from tinygrad_ft.jit.leaves import Gradients
 from tinygrad_ft.jit.record import Recorder
@@ -37,10 +38,10 @@ class Changed(Exception):
 class Program:
     """Replays a record. `results` are the arrays that it answers."""
 
-    def __init__(self, record: Recorder, results: Sequence[Ref], threads: int | None = None):
+    def __init__(self, record: Recorder, results: Sequence[Ref], ground: Ground, threads: int | None = None):
         give_back_freed_memory()  # the arena beside what recording took would be the peak of it all
         found = [(leaf, ref) for leaf, ref in record.left if id(leaf.node) in record.leaves]
-        self.assembly = Assembly(record, [*results, *(ref for _, ref in found if ref is not None)])
+        self.assembly = Assembly(record, [*results, *(ref for _, ref in found if ref is not None)], ground)
         self.gradients = Gradients(self.assembly, found)
         self.options, self.frozen = Options(record.used), record.frozen
         self.results, shown = list(results), {ref.root for _, ref in found if ref is not None}
