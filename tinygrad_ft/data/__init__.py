@@ -3,6 +3,8 @@ and the batches to train on. This room imports nothing of the rest of the packag
 scikit-learn and pooch are imported only by the functions that need them. All chance comes from the `rng` given.
 """
 
+from .augment_images import Augmented, augment_images
+from .augment_text import augment_text, augment_texts
 from .batches import batches, token_windows
 from .fetch import fetch
 from .pretrained_models import pretrained_model
@@ -13,10 +15,14 @@ from .text import python_manual, read_text, shakespeare
 from .tokenizer import CharTokenizer
 
 __all__ = [
+    "Augmented",
     "CharTokenizer",
     "PretrainedTokenizer",
     "Shuffled",
     "TokenSnippets",
+    "augment_images",
+    "augment_text",
+    "augment_texts",
     "batches",
     "breast_cancer",
     "digits",

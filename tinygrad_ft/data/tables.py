@@ -89,17 +89,29 @@ def standardise(
 
 
 def split(
-    x: npt.NDArray[Any], y: npt.NDArray[Any], fractions: Sequence[float] = (0.8, 0.2), *, rng: np.random.Generator
+    x: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    fractions: Sequence[float] = (0.8, 0.2),
+    *,
+    rng: np.random.Generator,
+    stratify: bool = False,
 ) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
     """The examples shuffled and dealt into parts, `[(x, y), ...]`, one for each fraction: (0.8, 0.1, 0.1) gives three.
 
     Sizes are within one example of n * fraction, every example lands in exactly one part.
 
+    Args:
+        stratify: give every part the class shares of the whole: of a class with m of the n examples, a part gets
+            m * fraction, to within 1 + (classes * m / n) examples.
+
     Raises:
-        ValueError: if x and y differ in length, the fractions do not sum to 1, or a part would be empty.
+        ValueError: if x and y differ in length, the fractions do not sum to 1, or a part would be empty; under
+            `stratify`, if y is not one label for each example.
     """
     if len(x) != len(y):
         raise ValueError(f"split needs one y for each x: got {len(x)} x and {len(y)} y.")
+    if stratify and y.ndim != 1:
+        raise ValueError(f"split with stratify=True needs one label for each example, y (n,): got shape {y.shape}.")
     if not math.isclose(math.fsum(fractions), 1.0, abs_tol=1e-9):
         raise ValueError(
             f"split needs fractions that sum to 1: got {tuple(fractions)}, which sum to {math.fsum(fractions):g}."
@@ -112,5 +124,19 @@ def split(
             f"so parts of {sizes}. Give more examples or larger fractions."
         )
     order = rng.permutation(len(x))
+    if stratify:
+        order = order[_spread(y[order])]
     parts = [order[start:stop] for start, stop in pairwise(cuts)]
+    if stratify:
+        parts = [rng.permutation(part) for part in parts]
     return [(x[part], y[part]) for part in parts]
+
+
+def _spread(labels: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """An order in which every class is spread evenly from begin to end: the i-th of m stands at (i + 1/2) / m."""
+    _, kinds, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    by_class = np.argsort(kinds, kind="stable")
+    number = np.arange(len(labels)) - np.repeat(sizes.cumsum() - sizes, sizes)
+    place = np.empty(len(labels))
+    place[by_class] = (number + 0.5) / np.repeat(sizes, sizes)
+    return np.argsort(place, kind="stable")
