@@ -187,7 +187,7 @@ def test_costs_are_counted():
     ops.sum(model(tg.tensor(np.ones((1, 3), np.float32)))).backward()
     optimizer.step()
     assert costs(model, optimizer)["optimizer_bytes"] == 2 * 40 + 2 * 8  # two moments, and a count for each array
-    assert cost_lines(found)[0] == "parameters 26, of which 10 are trained (38.46%)"
+    assert cost_lines(found)[0] == "parameters 26, of which 10 are trained (38.462%)"
 
 
 def test_changes_are_relative_lengths_and_what_stayed_is_named_as_such():

@@ -38,7 +38,7 @@ CONFIG = BertConfig(
 )
 
 
-def write_model(folder, config=CONFIG, kind=BertForMaskedLM, seed=0):
+def write_model(folder, config=CONFIG, kind=BertForMaskedLM, seed=7):
     """Write config.json, model.safetensors and tokenizer.json into the folder; answers it."""
     save_pretrained(kind(config, rng=np.random.default_rng(seed)), folder)
     tokenizer().tokenizer.save(str(folder / "tokenizer.json"))

@@ -56,7 +56,7 @@ def cost_lines(found: Mapping[str, float]) -> list[str]:
     mebibytes = {name: found[f"{name}_bytes"] / 2**20 for name in ("weights", "gradients", "optimizer")}
     return [
         f"parameters {found['parameters']:,.0f}, of which {found['trained_parameters']:,.0f} are trained "
-        f"({found['trained_share']:.2%})",
+        f"({found['trained_share']:.3%})",
         f"memory: weights {mebibytes['weights']:.1f} MiB, gradients {mebibytes['gradients']:.1f} MiB, "
         f"state of the optimiser {mebibytes['optimizer']:.1f} MiB",
     ]
