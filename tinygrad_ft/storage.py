@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ft.formats import read_safetensors
 from tinygrad_ft.tensor import Tensor
 
 
@@ -83,18 +84,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not a whole safetensors file, with what is wrong.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_bytes
-
-    data = Path(path).read_bytes()
-    try:
-        return {name: Tensor(array) for name, array in from_bytes(data).items()}
-    except KeyError as error:
-        raise ValueError(f"{path} holds numbers of type {error.args[0]}, which NumPy does not have") from None
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a whole safetensors file ({error}); it may have been cut off: get it again"
-        ) from None
+    return {name: Tensor(array.copy()) for name, array in read_safetensors(path).items()}
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
