@@ -5,6 +5,7 @@ element by element, `\\mathbf{1}` is the column of ones as long as it has to be.
 """
 
 import re
+from functools import reduce
 
 import numpy as np
 import sympy
@@ -34,7 +35,7 @@ def evaluate(latex, values, shape=()):
         array = np.array(found.evalf(DIGITS).tolist(), dtype=np.float64)
         array = array.reshape(-1) if len(shape) == 1 else array
     else:
-        array = np.float64(1.0 if found == ONES else sympy.N(found, DIGITS))
+        array = np.float64(1.0 if isinstance(found, str) else sympy.N(found, DIGITS))
     return np.broadcast_to(array, shape)
 
 
@@ -45,6 +46,7 @@ def as_sympy(value):
 
 def each(f, *xs):
     """F element by element; what has one row or column is repeated."""
+    xs = [sympy.Integer(1) if isinstance(x, str) else x for x in xs]
     shapes = [x.shape for x in xs if isinstance(x, sympy.MatrixBase)]
     if not shapes:
         return f(*xs)
@@ -63,14 +65,22 @@ def times(a, b):
     """The product of matrices, columns and numbers."""
     if b in (ONES, ONES_TURNED) and not isinstance(a, str | sympy.MatrixBase):
         return a  # repeated where it meets a matrix
-    if b == ONES:
-        return sympy.Matrix(a.rows, 1, lambda i, _: sum(a[i, :]))
-    if a == ONES_TURNED:
-        return sympy.Matrix(1, b.cols, lambda _, j: sum(b[:, j]))
     if a == ONES or b == ONES_TURNED:
-        return sympy.Integer(1) if a == ONES and b == ONES_TURNED else b if a == ONES else a  # repeated likewise
+        return sympy.Integer(1) if a == ONES and b == ONES_TURNED else b if a == ONES else a
     y = a * b
     return y[0, 0] if isinstance(y, sympy.MatrixBase) and y.shape == (1, 1) else y
+
+
+def summed(factors):
+    """A 1 as the sums of the rows of A, 1^T A as those of its columns: there ones are as long as A is."""
+    factors = list(factors)
+    for i in reversed(range(len(factors) - 1)):
+        a, b = factors[i : i + 2]
+        if a == ONES_TURNED and isinstance(b, sympy.MatrixBase):
+            factors[i : i + 2] = [sympy.Matrix(1, b.cols, lambda _, j, b=b: sum(b[:, j]))]
+        elif b == ONES and isinstance(a, sympy.MatrixBase):
+            factors[i : i + 2] = [sympy.Matrix(a.rows, 1, lambda j, _, a=a: sum(a[j, :]))]
+    return factors
 
 
 class Reader:
@@ -105,10 +115,10 @@ class Reader:
         return total
 
     def product(self):
-        found = self.elements()
+        factors = [self.elements()]
         while self.take(r"\,", r"\cdot"):
-            found = times(found, self.elements())
-        return found
+            factors.append(self.elements())
+        return reduce(times, summed(factors))
 
     def elements(self):
         found = self.power()

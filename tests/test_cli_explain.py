@@ -30,8 +30,8 @@ def test_matrices_are_explained_with_transposes_and_by_the_variable_asked_for(ca
 def test_what_has_too_many_axes_is_told_by_what_its_rule_hands_on(capsys):
     code, out, _ = explain(capsys, "softmax(W @ x)", "--at", "W=[[1,2],[3,4]],x=[1,1]")
     assert code == 0
-    assert "handed on to W, where g = dL/dy arrives = (softmax(W @ x)*(g - g.T @ softmax(W @ x))) @ x.T" in out
-    assert "dy/dx = (diag(softmax(W @ x)) - softmax(W @ x) @ softmax(W @ x).T) @ W" in out
+    assert "handed on to W, where g = dL/dy arrives = (p*(g - g.T @ p)) @ x.T\n    where p = softmax(W @ x)" in out
+    assert "dy/dx = (diag(p) - p @ p.T) @ W\n    where p = softmax(W @ x)" in out
 
 
 def test_latex_alone_is_ready_to_be_pasted(capsys):

@@ -8,6 +8,7 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 MOST_ORDERS = 6
+LONG = 40  # characters of a formula that is told in steps
 
 
 def add_commands(commands: Any) -> None:
@@ -112,14 +113,20 @@ def _title(of: str, names: tuple[str, ...]) -> str:
 def _shown(title: str, formula: Any, values: dict[str, Any], numbers: Any, latex: bool) -> list[str]:
     import numpy as np
 
+    from tinygrad_ft.explain.abbreviate import Abbreviated, abbreviated
+
+    short = abbreviated(formula) if len(formula.text) > LONG else Abbreviated(formula, {})
     if latex:
-        return [f"{title}: {formula.latex}"]
-    lines = [f"{title} = {formula.text}", f"    = {_written(numbers)}"]
+        where = "".join(rf" \quad {name} = {part.latex}" for name, part in short.parts.items())
+        return [f"{title}: {short.formula.latex}{where}"]
+    lines = [f"{title} = {short.formula.text}"]
+    lines += [f"    where {name} = {part.text}" for name, part in short.parts.items()]
+    lines.append(f"    = {_written(numbers)}")
     by_formula = np.asarray(formula.evaluate(**values))
     with np.errstate(all="ignore"):
         if not np.allclose(by_formula, numbers, 1e-9, 1e-12, equal_nan=True):
             lines.append(f"    the formula gives {_written(by_formula)} here: it is of points off ties and kinks")
-    return [*lines, f"    LaTeX: {formula.latex}"]
+    return [*lines, f"    LaTeX: {short.formula.latex}"]
 
 
 def _written(x: Any) -> str:

@@ -32,7 +32,7 @@ def negative(x: Expression) -> Expression:
     """-x; a sum keeps the order of its terms."""
     if x.head != "sum":
         return multiply(MINUS, x)
-    return Expression("sum", tuple(scaled(-c, t) for c, t in map(split, x.args)), shape=x.shape)
+    return scaled(Fraction(-1), x)
 
 
 @elementwise
@@ -42,6 +42,10 @@ def add(*terms: Expression) -> Expression:
     parts: Terms = {}
     for t in _columns_joined(terms):
         _collect(t, Fraction(1), parts)
+    for t in [t for t, c in parts.items() if t.head == "sum" and c in (1, -1)]:  # 3 s - 2 s, with s a sum
+        c = parts.pop(t)
+        for u in t.args:
+            _collect(u, c, parts)
     parts = {t: c for t, c in parts.items() if c != 0}
     _softplus(parts)
     parts = _over_one_denominator(_multiplied_out(parts))
@@ -49,6 +53,8 @@ def add(*terms: Expression) -> Expression:
         return ZERO
     ordered = sorted(parts, key=_place_in_sum)
     made = tuple(scaled(parts[t], t) for t in ordered)
+    if sum(t.head == "column" for t in made) > 1:  # what was multiplied out has brought another
+        return add(*made)
     return made[0] if len(made) == 1 else Expression("sum", made, shape=together(*made))
 
 
@@ -72,22 +78,20 @@ def _collect(term: Expression, factor: Value, parts: Terms) -> None:
 
 def _multiplied_out(parts: Terms) -> Terms:
     """Products of sums multiplied out, one after the other, where terms then meet their like and less is left."""
-    for t in list(parts):
+    for t in sorted(parts, key=_place_in_sum):
         factors = t.args if t.head == "product" else (t,)
         inner = next((f for f in factors if f.head == "sum"), None)
-        if inner is None or t not in parts:
+        if inner is None:
             continue
-        others = [f for f in factors if f is not inner]
         tried = {u: c for u, c in parts.items() if u is not t}
-        for u in inner.args:
-            c, rest = split(multiply(*others, u))
-            if rest.head == "sum":
-                break
+        terms = [split(multiply(*(f for f in factors if f is not inner), u)) for u in inner.args]
+        if any(rest.head == "sum" for _, rest in terms) or not any(rest in tried for _, rest in terms):
+            continue
+        for c, rest in terms:
             tried[rest] = _exact(tried.get(rest, Fraction(0)) + parts[t] * c)
-        else:
-            tried = {u: c for u, c in tried.items() if c != 0}
-            if _length(tried) < _length(parts):
-                parts = tried
+        tried = {u: c for u, c in tried.items() if c != 0}
+        if _length(tried) < _length(parts):
+            return _multiplied_out(tried)
     return parts
 
 
@@ -224,10 +228,17 @@ def _finished(coefficient: Value, made: list[Expression]) -> Expression:
         fractional = isinstance(coefficient, Fraction) and coefficient.denominator != 1
         if coefficient == -1 or (fractional and all(isinstance(v, Fraction) and v.denominator == 1 for v in values)):
             return add(*(scaled(v, split(t)[1]) for v, t in zip(values, made[0].args, strict=True)))
-    made.sort(key=lambda f: f.key)
+    made.sort(key=_place_in_product)
     number = [] if coefficient == 1 and made else [plain_number(coefficient)]
     parts = (*number, *made)
     return parts[0] if len(parts) == 1 else Expression("product", parts, shape=together(*parts))
+
+
+def _place_in_product(f: Expression) -> tuple[int, object]:
+    """Roots of numbers, then symbols and their powers, then powers of e, then all else."""
+    base = f.args[0] if f.head == "power" else f
+    first = {"number": 0, "constant": 2 if base is E else 0, "symbol": 1}
+    return first.get(base.head, 3), f.key
 
 
 def _with_one_column(factors: Iterable[Expression]) -> list[Expression]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from math import isfinite, isqrt
 
-from tinygrad_ft.explain.expression import ONE, ZERO, Expression, Value, plain_number
+from tinygrad_ft.explain.expression import ONE, ZERO, Expression, Value, column, plain_number
 
 
 def split(x: Expression) -> tuple[Value, Expression]:
@@ -24,8 +24,13 @@ def scaled(c: Value, x: Expression) -> Expression:
         return plain_number(c)
     if c == 1:
         return x
-    rest = x.args if x.head == "product" else (x,)
-    return Expression("product", (plain_number(c), *rest), shape=x.shape)
+    if x.head == "column":
+        within, rest = split(x.args[0])
+        return column(scaled(c * within, rest))
+    if x.head == "sum" and c == -1:
+        return Expression("sum", tuple(scaled(-k, t) for k, t in map(split, x.args)), shape=x.shape)
+    factors = x.args if x.head == "product" else (x,)
+    return Expression("product", (plain_number(c), *factors), shape=x.shape)
 
 
 def is_integer(x: Expression) -> bool:

@@ -13,7 +13,7 @@ from tinygrad_ft.engine import Value
 from tinygrad_ft.explain import signs
 from tinygrad_ft.explain.expression import ZERO, Expression, Shape, symbol
 from tinygrad_ft.explain.formula_module import Formula, engaged, lift
-from tinygrad_ft.explain.linear_map import transposed_matrix_of
+from tinygrad_ft.explain.linear_map import jacobian_of
 from tinygrad_ft.explain.values import evaluate, replaced
 from tinygrad_ft.tensor import Tensor
 
@@ -93,8 +93,7 @@ class Formulated:
             )
         arriving = next(g for g in ("g", "g_1", "g_2") if g not in self._variables)
         handed_on = self.vjp(name, arriving)
-        rows = x.shape[0] if x.shape else 1
-        jacobian = transposed_matrix_of(handed_on.expression, symbol(arriving, self.shape), rows)
+        jacobian = jacobian_of(handed_on.expression, symbol(arriving, self.shape), tuple(x.shape))
         return Formulated(jacobian, (*self.shape, *x.shape))
 
     def vjp(self, name: str, arriving: str = "g") -> Formulated:

@@ -156,6 +156,9 @@ class Layout(ABC):
     def _product(self, x: Expression) -> Written:
         c, _ = split(x)
         factors = [f for f in x.args if f.head != "number"]
+        turned = next((f for f in factors if f.head == "sum" and any(map(_is_negative, f.args))), None)
+        if c < 0 and turned is not None:
+            c, factors = -c, [negative(f) if f is turned else f for f in factors]  # 2 (b - a), not -2 (a - b)
         if c < 0:
             text = self.inside(multiply(plain_number(-c), *factors), PRODUCT)
             return f"-{text}", SUM

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from tinygrad_ft.explain.algebra import add, multiply
-from tinygrad_ft.explain.expression import ONE, ZERO, Expression, column
-from tinygrad_ft.explain.matrix import chain, total, transpose
+from tinygrad_ft.explain.expression import ONE, ZERO, Expression, Shape, column, uncolumn
+from tinygrad_ft.explain.matrix import chain, matmul, total, transpose
 from tinygrad_ft.explain.values import parts
+
+READ_OFF = "the Jacobian cannot be read off what arrives"
 
 
 def identity(n: int) -> Expression:
@@ -32,27 +34,66 @@ def matrix_of(x: Expression, g: Expression, rows: int) -> Expression:
     if g not in set(parts(x)):
         if x == ZERO:
             return ZERO
-        raise ValueError("not linear: a part does not depend on what arrives")
+        raise ValueError(f"{READ_OFF}, which is missing in a term")
     if x == g:
         return identity(n) if n > 1 else ONE
     if x.head == "sum":
         return add(*(matrix_of(t, g, rows) for t in x.args))
     if x.head == "matmul" and len(x.shape) == 1:
         inner = x.args[-1]
+        if g not in set(parts(inner)) and (moved := _into_the_vector(x)) is not None:
+            return matrix_of(moved, g, rows)
         return chain(*x.args[:-1], matrix_of(inner, g, inner.shape[0]))
     if x.head == "reduce" and x.data == ("sum", (-1,)) and len(x.args[0].shape) == 1:
         of = x.args[0]
         return _ones_times(matrix_of(of, g, of.shape[0]), of.shape[0], n)
+    if x.head == "reduce" and x.data[0] == "sum" and (spread := _summed_apart(x)) is not None:
+        return matrix_of(spread, g, rows)
     if x.head == "product":
         return _of_product(x, g, rows, n)
-    raise ValueError(f"not linear in what arrives: a {x.head}")
+    raise ValueError(f"{READ_OFF}, which stands inside a {x.head}")
+
+
+def _into_the_vector(x: Expression) -> Expression | None:
+    """A M v with the parts of M taken apart: of a sum the terms, of diag(c) B diag(r) v the vector c * (B (r * v))."""
+    *front, m, v = x.args
+    if m.head == "sum":
+        terms = [uncolumn(matmul(t, column(v), m.shape[0], m.shape[1], 1)) for t in m.args]
+        return add(*(_after(front, t, m.shape[0]) for t in terms))
+    if m.head != "product":
+        return None
+    scalars = [f for f in m.args if not f.shape]
+    left = multiply(*(uncolumn(f) for f in m.args if f.head == "column"))
+    right = multiply(v, *(f for f in m.args if len(f.shape) == 1))
+    full = multiply(*(f for f in m.args if len(f.shape) == 2 and f.head != "column"))
+    inside = multiply(*scalars, left, uncolumn(matmul(full, column(right), m.shape[0], m.shape[1], 1)))
+    return _after(front, inside, m.shape[0])
+
+
+def _after(front: list[Expression], v: Expression, n: int) -> Expression:
+    """A v, with a vector of n numbers, of which all may be one."""
+    if not front:
+        return v
+    a = chain(*front)
+    return uncolumn(matmul(a, column(v), a.shape[0], n, 1))
+
+
+def _summed_apart(x: Expression) -> Expression | None:
+    """A sum over the rows or columns of a sum of matrices, as the sum of their sums."""
+    of = x.args[0]
+    factors = of.args if of.head == "product" else (of,)
+    inner = next((f for f in factors if f.head == "sum"), None)
+    if inner is None:
+        return None
+    others = [f for f in factors if f is not inner]
+    return add(*(uncolumn(total(multiply(*others, t), of.shape, x.data[1])) for t in inner.args))
 
 
 def _of_product(x: Expression, g: Expression, rows: int, n: int) -> Expression:
     """c L(g): of vectors element by element, diag(c) A; of a vector and a number, c a^T."""
     linear = [f for f in x.args if g in set(parts(f))]
     if len(linear) != 1:
-        raise ValueError("not linear: a product of several parts that depend on what arrives")
+        raise ValueError(f"{READ_OFF}, which stands in several factors")
     c, inner = multiply(*(f for f in x.args if f is not linear[0])), linear[0]
     if inner.head == "sum" and c.shape:
         return add(*(matrix_of(multiply(c, t), g, rows) for t in inner.args))
@@ -80,6 +121,8 @@ def _ones_times(a: Expression, rows: int, n: int) -> Expression:
     return total(a, (rows, n), (-2,))
 
 
-def transposed_matrix_of(x: Expression, g: Expression, rows: int) -> Expression:
-    """A^T of the same map: where x is what a rule hands on of g, the Jacobian."""
-    return transpose(matrix_of(x, g, rows))
+def jacobian_of(handed_on: Expression, g: Expression, x_shape: Shape) -> Expression:
+    """J of y = f(x), a vector, where a rule hands J^T g on to x: a matrix, or a vector if x is a number."""
+    if not x_shape:
+        return matrix_of(handed_on, g, 1)
+    return transpose(matrix_of(handed_on, g, x_shape[0]))
