@@ -2,6 +2,8 @@
 
 from tinygrad_ft.models.bert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
 from tinygrad_ft.models.gpt import GPT, GPTConfig
+from tinygrad_ft.models.gpt2 import GPT2Config, GPT2LMHeadModel, GPT2Model
+from tinygrad_ft.models.llama import LlamaConfig, LlamaForCausalLM, LlamaModel
 from tinygrad_ft.models.mlp import MLP, MLPConfig
 from tinygrad_ft.models.pretrained import from_pretrained, save_pretrained
 
@@ -12,7 +14,13 @@ __all__ = [
     "BertForMaskedLM",
     "BertForSequenceClassification",
     "BertModel",
+    "GPT2Config",
+    "GPT2LMHeadModel",
+    "GPT2Model",
     "GPTConfig",
+    "LlamaConfig",
+    "LlamaForCausalLM",
+    "LlamaModel",
     "MLPConfig",
     "from_pretrained",
     "save_pretrained",

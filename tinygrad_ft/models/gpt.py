@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ft import nn, ops
-from tinygrad_ft.gradients import no_grad
+from tinygrad_ft.models.generate import generate
 from tinygrad_ft.tensor import Tensor, tensor
 
 
@@ -91,7 +91,7 @@ class GPT(nn.Module):
         top_k: int | None = None,
         rng: np.random.Generator,
     ) -> np.ndarray[Any, Any]:
-        """The prompt and as many more tokens, each drawn from what the model expects next.
+        """The prompt and as many more tokens, each drawn from what the model expects next; see `models.generate`.
 
         Args:
             prompt: token ids, at least one; only the last `context` of them are seen.
@@ -101,29 +101,8 @@ class GPT(nn.Module):
         Raises:
             ValueError: if the prompt is empty, a number is out of its range, or the model's answer is not finite.
         """
-        if len(prompt) == 0:
-            raise ValueError("generate needs a prompt of at least one token")
-        if not temperature >= 0 or (top_k is not None and top_k < 1):
-            raise ValueError(f"generate needs temperature >= 0 and top_k >= 1: got {temperature} and {top_k}")
-        ids, place = np.asarray(prompt, dtype=np.int64), self.wte.weight.device
-        with self.evaluating(), no_grad():
-            for _ in range(tokens):
-                seen = tensor(ids[None, -self.config.context :]).to(place)
-                logits = self(seen)[0, -1].cpu().array.astype(np.float64)
-                ids = np.append(ids, _drawn(logits, temperature, top_k, rng))
-        return ids
-
-
-def _drawn(logits: Any, temperature: float, top_k: int | None, rng: np.random.Generator) -> int:
-    if not np.isfinite(logits).all():
-        raise ValueError("the model's logits are not finite, so nothing can be drawn: its weights have gone bad")
-    if temperature == 0:
-        return int(logits.argmax())
-    with np.errstate(over="ignore"):  # a tiny temperature sends all but the likeliest to -inf, which is what it means
-        z = (logits - logits.max()) / temperature
-    if top_k is not None and top_k < len(logits):
-        z = np.where(logits < np.sort(logits)[-top_k], -np.inf, z)
-    return int(rng.choice(len(logits), p=ops.softmax(z)))
+        context = self.config.context
+        return generate(self, prompt, tokens, temperature=temperature, top_k=top_k, rng=rng, context=context)
 
 
 def loss_of(model: GPT, ids: Any, targets: Any) -> Any:

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ft import nn, storage
+from tinygrad_ft.formats import read_safetensors
 from tinygrad_ft.models.bert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
+from tinygrad_ft.models.gpt2 import GPT2Config, GPT2LMHeadModel, GPT2Model
+from tinygrad_ft.models.llama import LlamaConfig, LlamaForCausalLM, LlamaModel
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 SHOWN = 8  # of a list of names in a message; of the others it gives the number
@@ -65,6 +68,20 @@ architectures: dict[str, Architecture] = {
             "cls.predictions.decoder.bias": "cls.predictions.bias",
         },
         adapt=_bert_names,
+    ),
+    "gpt2": Architecture(
+        config=GPT2Config,
+        models={"GPT2LMHeadModel": GPT2LMHeadModel, "GPT2Model": GPT2Model},
+        prefix="transformer.",
+        harmless=("h.*.attn.bias", "h.*.attn.masked_bias"),
+        tied={"lm_head.weight": "transformer.wte.weight"},
+    ),
+    "llama": Architecture(
+        config=LlamaConfig,
+        models={"LlamaForCausalLM": LlamaForCausalLM, "LlamaModel": LlamaModel},
+        prefix="model.",
+        harmless=("layers.*.self_attn.rotary_emb.inv_freq",),
+        tied={"lm_head.weight": "model.embed_tokens.weight"},
     ),
 }
 
@@ -178,7 +195,7 @@ def _weights(path: Path) -> Arrays:
         pickled = sorted(path.parent.glob("*.bin"))
         why = f"; {pickled[0].name} is never unpickled here: save it as safetensors first" if pickled else ""
         raise FileNotFoundError(f"there is no {path}{why}")
-    return {name: tensor.array for name, tensor in storage.load(path).items()}
+    return read_safetensors(path)
 
 
 def _fill(
