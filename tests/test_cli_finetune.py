@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny_models import CONFIG, reviews, write_model, write_reviews
+from tiny_models import CONFIG, reviews, write_causal, write_model, write_reviews
 
 import tinygrad_ft as tg
 from tinygrad_ft import storage
@@ -153,6 +153,19 @@ def test_a_language_model_is_tuned_on_plain_text(given, tmp_path, capsys, more):
     assert measured < 10  # of 26 words
     assert main(["evaluate", f"--model={out}", f"--data={given / 'test.txt'}", "--max-length=16"]) == 0
     assert float(re.search(r"perplexity (\S+)", capsys.readouterr().out).group(1)) == pytest.approx(measured)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_models_that_write_are_tuned_on_plain_text(given, tmp_path, capsys, kind, method):
+    frozen = {"llama": "*embed_tokens*", "gpt2": "*wpe*"}[kind]
+    more = (f"--model={write_causal(tmp_path, kind)}", "--lr=0.02", "--max-length=12", "--epochs=4", "--freeze", frozen)
+    assert main(command(given, tmp_path / "out", "--task=clm", f"--method={method}", *more, end="txt")) == 0
+    said = capsys.readouterr()
+    measured = float(re.search(r"test: .*perplexity (\S+)", said.out).group(1))
+    assert measured < {"full": 10, "lora": 18}[method]  # of 26 words; adapters leave the table of words as it is
+    assert main(["evaluate", f"--model={tmp_path / 'out'}", f"--data={given / 'test.txt'}", "--max-length=12"]) == 0
+    assert float(re.search(r"perplexity (\S+)", capsys.readouterr().out).group(1)) == pytest.approx(measured, rel=1e-3)
 
 
 def test_weights_from_scratch_are_new_and_nothing_is_frozen(given, tmp_path):
@@ -311,3 +324,27 @@ def test_minilm_gets_a_head_for_ones_own_classes(minilm, given, tmp_path, capsys
     assert main(["finetune", "--model=minilm", *arguments, "--method=head", f"--out={tmp_path / 'out'}"]) == 0
     assert main(["predict", f"--model={tmp_path / 'out'}", "a great film"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("pos\t")
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_transformers_says_the_same_with_a_fine_tuned_model(given, tmp_path, method):
+    from huggingface import one_thread, theirs_from
+
+    assert main(command(given, tmp_path / "out", "--epochs=1", "--lr=0.01", f"--method={method}")) == 0
+    ids, mask = np.array([[2, 5, 18, 3, 0], [2, 7, 9, 22, 3]]), np.array([[1, 1, 1, 1, 0], [1] * 5])
+    mine = from_pretrained(tmp_path / "out/model")(tg.tensor(ids), tg.tensor(mask)).numpy_copy()
+    with one_thread() as torch:
+        theirs = theirs_from(tmp_path / "out/model", "AutoModelForSequenceClassification")
+        logits = theirs(torch.tensor(ids), torch.tensor(mask)).logits.detach().numpy()
+    assert theirs.config.id2label == {0: "neg", 1: "pos"}
+    np.testing.assert_allclose(mine, logits, atol=1e-5)
+
+
+@pytest.mark.reference
+def test_transformers_misses_the_pooler_of_a_model_that_pools_by_the_mean(full):
+    """So that nobody takes its answers for those of the model that was trained."""
+    from huggingface import theirs_from
+
+    with pytest.raises(AssertionError, match=r"pooler\.dense\.weight"):
+        theirs_from(full / "model", "AutoModelForSequenceClassification")

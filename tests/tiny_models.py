@@ -45,6 +45,19 @@ def write_model(folder, config=CONFIG, kind=BertForMaskedLM, seed=7):
     return folder
 
 
+def write_causal(folder, kind, seed=7):
+    """As `write_model`, of a "llama" or a "gpt2", which write from left to right."""
+    from tinygrad_ft.models import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+    words, rng = CONFIG.vocab_size, np.random.default_rng(seed)
+    llama = LlamaConfig(words, 16, 24, 2, 2, max_position_embeddings=24, initializer_range=0.2)
+    gpt2 = GPT2Config(words, n_positions=24, n_embd=16, n_layer=2, n_head=2, initializer_range=0.2)
+    model = LlamaForCausalLM(llama, rng=rng) if kind == "llama" else GPT2LMHeadModel(gpt2, rng=rng)
+    save_pretrained(model, folder)
+    tokenizer().tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
 def reviews(n, seed=0):
     """(texts, labels): sentences whose one telling word says whether they are "pos" or "neg"."""
     rng = np.random.default_rng(seed)

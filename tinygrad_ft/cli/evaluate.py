@@ -21,8 +21,8 @@ def add_commands(commands: Any) -> None:
         "--data", type=Path, required=True, metavar="FILE",
         help="labelled texts as for finetune; a plain text for a language model",
     )  # fmt: skip
-    evaluate.add_argument("--text-column", metavar="NAME", help="as for finetune")
-    evaluate.add_argument("--label-column", metavar="NAME", help="as for finetune")
+    evaluate.add_argument("--text-column", metavar="NAME", help="as for finetune (default: text)")
+    evaluate.add_argument("--label-column", metavar="NAME", help="as for finetune (default: label)")
     evaluate.set_defaults(run=_evaluate)
     predict = commands.add_parser(
         "predict",
@@ -58,7 +58,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _predict(arguments: argparse.Namespace) -> int:
     from tinygrad_ft.finetune.asking import Finetuned
+    from tinygrad_ft.train.sentiment import is_text_cnn, said_by_text_cnn
 
+    if is_text_cnn(Path(arguments.model)):
+        for text, label, chance in said_by_text_cnn(Path(arguments.model), arguments.texts):
+            print(f"{label}\t{chance:.4f}\t{text}")
+        return 0
     found = Finetuned.read(arguments.model, max_length=arguments.max_length, batch_size=arguments.batch_size)
     for text, chances in zip(arguments.texts, found.chances(arguments.texts), strict=True):
         best = max(chances, key=lambda label: chances[label])

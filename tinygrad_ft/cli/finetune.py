@@ -28,17 +28,20 @@ def add_commands(commands: Any) -> None:
     )  # fmt: skip
     _add_recipe(command)
     _add_parts(command)
-    command.add_argument("--logging-steps", type=at_least(1), metavar="N", help="print the loss every N steps")
+    command.add_argument(
+        "--logging-steps", type=at_least(1), metavar="N", help="print the loss every N steps (default: never)"
+    )
     add_running(command, "runs/finetune")
     command.set_defaults(run=_finetune)
 
 
 def _add_files(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", metavar="FOLDER", help="a pretrained model's folder, or minilm")
+    command.add_argument("--model", metavar="FOLDER", help="a pretrained model's folder, or minilm (default: none)")
     for part, what in (("train", "to train on"), ("valid", "to evaluate on"), ("test", "to measure with at the end")):
         command.add_argument(
-            f"--{part}", type=Path, metavar="FILE", help=f"texts {what}: .tsv, .csv or .jsonl; plain text for mlm, clm"
-        )
+            f"--{part}", type=Path, metavar="FILE",
+            help=f"texts {what}: .tsv, .csv or .jsonl; plain text for mlm and clm (default: none)",
+        )  # fmt: skip
     command.add_argument("--text-column", metavar="NAME", help="default: text or sentence, else the first; or a number")
     command.add_argument("--label-column", metavar="NAME", help="default: label, else the second; or a number, from 1")
 
@@ -73,7 +76,7 @@ def _add_parts(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--unfreeze-at", nargs="+", default=[], metavar="STEP:PATTERN",
-        help="frozen until so many steps are taken, as '200:bert.encoder.layer.[0-2].*'",
+        help="frozen until so many steps are taken, as '200:bert.encoder.layer.[0-2].*' (default: none)",
     )  # fmt: skip
     command.add_argument(
         "--layerwise-decay", type=float, default=1.0, metavar="X",
@@ -84,12 +87,16 @@ def _add_parts(command: argparse.ArgumentParser) -> None:
         help="what a classifier sees: the pooler's vector, as Hugging Face's BERT (default), or the mean of the hidden "
         "states, which their classifier does not know",
     )  # fmt: skip
-    command.add_argument("--from-scratch", action="store_true", help="new weights: what is the pretraining worth?")
+    command.add_argument(
+        "--from-scratch",
+        action="store_true",
+        help="begin with new weights: what is the pretraining worth? (default: no)",
+    )
     command.add_argument("--lora-rank", type=at_least(1), default=8, metavar="R", help="of the adapters (default 8)")
     command.add_argument("--lora-alpha", type=float, default=16.0, metavar="A", help="they count A/R (default 16)")
     command.add_argument(
-        "--lora-targets", nargs="+", default=["*.query", "*.value"], metavar="PATTERN",
-        help="modules that get adapters (default '*.query' '*.value')",
+        "--lora-targets", nargs="+", metavar="PATTERN",
+        help="modules that get adapters (default: those of queries and values, as '*.query' '*.value' of a BERT)",
     )  # fmt: skip
     command.add_argument("--lora-dropout", type=float, default=0.0, metavar="P", help="before adapters (default 0)")
 
@@ -157,6 +164,6 @@ def _recipe(arguments: argparse.Namespace) -> Any:
         from_scratch=arguments.from_scratch,
         lora_rank=arguments.lora_rank,
         lora_alpha=arguments.lora_alpha,
-        lora_targets=tuple(arguments.lora_targets),
+        lora_targets=None if arguments.lora_targets is None else tuple(arguments.lora_targets),
         lora_dropout=arguments.lora_dropout,
     )

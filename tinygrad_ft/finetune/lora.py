@@ -14,9 +14,11 @@ import numpy as np
 
 from tinygrad_ft import nn, ops, storage
 from tinygrad_ft.finetune.freeze import matching, unfreeze
+from tinygrad_ft.formats import read_metadata
 
 FORMAT = "tinygrad-ft-lora-1"
 TARGETS = ("*.query", "*.value")
+USUAL = (TARGETS, ("*.q_proj", "*.v_proj"), ("*.c_attn",))  # as BERT, Llama and GPT-2 call queries and values
 
 
 class LoRALinear(nn.Module):
@@ -112,6 +114,13 @@ def add_lora(
         unfreeze(model, *also)
     _replace(model, made.__getitem__, made)
     return model
+
+
+def usual_targets(model: nn.Module) -> tuple[str, ...]:
+    """Patterns of the modules that make queries and values, as the kind of model calls them; the paper adapts these."""
+    names = [name for name, _ in model.named_modules()]
+    there = (each for each in USUAL if all(any(fnmatchcase(name, pattern) for name in names) for pattern in each))
+    return next(there, TARGETS)
 
 
 def adapters(model: nn.Module) -> dict[str, LoRALinear]:
@@ -215,19 +224,23 @@ def load_lora(model: Any, path: str | os.PathLike[str]) -> Any:
 
 
 def _described(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}: adapters are in a file that save_lora has written")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}); get it again") from None
+    metadata = read_metadata(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} holds no adapters of ours: its format is {metadata.get('format')!r}, not {FORMAT!r}")
     described: dict[str, Any] = json.loads(metadata["lora"])
     return described
 
 
-__all__ = ["LoRALinear", "adapters", "add_lora", "load_lora", "lora_state", "matrix_of", "merge_lora", "save_lora"]
+__all__ = [
+    "LoRALinear",
+    "adapters",
+    "add_lora",
+    "load_lora",
+    "lora_state",
+    "matrix_of",
+    "merge_lora",
+    "save_lora",
+    "usual_targets",
+]

@@ -8,7 +8,7 @@ from math import inf
 from typing import Any
 
 from tinygrad_ft.finetune.freeze import ProgressiveUnfreezing, freeze, layerwise_groups
-from tinygrad_ft.finetune.lora import TARGETS, add_lora
+from tinygrad_ft.finetune.lora import add_lora, usual_targets
 from tinygrad_ft.optim import AdamW
 
 TASKS, METHODS = ("classification", "mlm", "clm"), ("full", "head", "lora")
@@ -31,7 +31,7 @@ class Recipe:
         unfreeze_at: (step, pattern): what is frozen until so many steps are taken.
         layerwise_decay: each layer nearer the input has the rate of the next one times this.
         pooling: what a classifier sees: "pooler" as Hugging Face's BERT, or "mean".
-        lora_targets: patterns of the names of modules that get adapters.
+        lora_targets: patterns of the names of modules that get adapters; None means those of queries and values.
 
     Raises:
         ValueError: if a number or a word is none of those possible.
@@ -56,7 +56,7 @@ class Recipe:
     from_scratch: bool = False
     lora_rank: int = 8
     lora_alpha: float = 16.0
-    lora_targets: tuple[str, ...] = TARGETS
+    lora_targets: tuple[str, ...] | None = None
     lora_dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -127,7 +127,7 @@ def prepared(model: Any, recipe: Recipe, rng: Any) -> tuple[Any, AdamW, list[Pro
             model,
             recipe.lora_rank,
             recipe.lora_alpha,
-            recipe.lora_targets,
+            recipe.lora_targets or usual_targets(model),
             recipe.lora_dropout,
             also=HEADS[recipe.task],
             rng=rng,
