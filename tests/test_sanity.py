@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_ft as tg
 from tinygrad_ft import nn, ops
-from tinygrad_ft.models import GPT, MLP, GPTConfig, MLPConfig, TextCNN, TextCNNConfig, text_cnn
+from tinygrad_ft.models import GPT, MLP, GPTConfig, MLPConfig
 from tinygrad_ft.models.gpt import loss_of as next_token_loss
 from tinygrad_ft.ops.random import generator
 from tinygrad_ft.train.sanity import Finding, labels_fit, report, sanity
@@ -129,7 +129,8 @@ def test_an_adapter_and_a_head_that_begin_at_0_pass():
 
 
 def test_the_text_cnn_with_its_two_sides_as_floats_passes_every_check():
-    model, sides = TextCNN(TextCNNConfig(WORDS, kernel=3), rng=rng()), (Y % 2).astype(np.float32)
+    text_cnn = pytest.importorskip("tinygrad_ft.models.text_cnn")
+    model, sides = text_cnn.TextCNN(text_cnn.TextCNNConfig(WORDS, kernel=3), rng=rng()), (Y % 2).astype(np.float32)
     assert all(f.ok for f in sanity(model, text_cnn.loss_of, (SENTENCES, sides), classes=2))
     assert failed(sanity(model, text_cnn.loss_of, (SENTENCES, 0 * sides), classes=2)) == [LABELS]
 
@@ -353,7 +354,7 @@ SPOILT[3, 2] = np.nan
 @pytest.mark.parametrize(
     ("batch", "said"),
     [
-        ((X, Y + 1), "labels from 1 to 4, where those of 4 classes end at 3"),
+        ((X, Y + 1), "labels from 1 to 4, where 4 classes end at 3"),
         ((X, Y - 1), "labels from -1 to 2"),
         ((X, Y[:-1]), "arrays of 24, 23 rows"),
         ((X, Y * 0), "1 class only"),

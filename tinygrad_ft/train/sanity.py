@@ -101,9 +101,7 @@ def labels_fit(batch: Batch, classes: int | None = None, causal: bool = False) -
         if len(known) < 2:
             faults.append(f"{len(known)} class only")
         elif classes is not None and (known[0] < 0 or known[-1] >= classes):
-            faults.append(
-                f"labels from {known[0]:g} to {known[-1]:g}, and {classes} classes, which are 0 to {classes - 1}"
-            )
+            faults.append(f"labels from {known[0]:g} to {known[-1]:g}, where {classes} classes end at {classes - 1}")
         if causal and labels.shape == arrays[0].shape and not faults:
             after, label = arrays[0][:, 1:], labels[:, :-1]
             if (shifted := (after == label)[label != IGNORED].mean()) != 1:
