@@ -82,7 +82,7 @@ def test_measures_are_those_counted_by_hand(logits, data):
     found, said = measured(logits, labels), logits.argmax(1)
     assert found["accuracy"] == pytest.approx(np.mean(said == labels))
     scores = []
-    for c in [1] if classes == 2 else sorted(set(said) | set(labels)):
+    for c in [1] if classes == 2 else range(classes):
         right = ((said == c) & (labels == c)).sum()
         precision, recall = (right / max(1, (each == c).sum()) for each in (said, labels))
         scores.append((precision, recall, 2 * precision * recall / (precision + recall) if right else 0.0))

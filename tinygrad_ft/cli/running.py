@@ -47,7 +47,7 @@ def add_running(command: argparse.ArgumentParser, out: str) -> None:
     command.add_argument(
         "--keep", type=at_least(1), default=2, metavar="K", help="how many checkpoints stay (default 2)"
     )
-    command.add_argument("--tensorboard", action="store_true", help="write event files for TensorBoard too (default: no)")
+    command.add_argument("--tensorboard", action="store_true", help="write event files for TensorBoard (default: no)")
     place = command.add_mutually_exclusive_group()
     place.add_argument(
         "--out", type=Path, default=Path(out), metavar="DIR", help=f"folder for the results (default {out})"
@@ -86,7 +86,7 @@ def to_begin_with(arguments: argparse.Namespace) -> dict[str, Any]:
     """The arguments as config.json keeps them, for `as_begun`."""
     kept: dict[str, Any] = {"command": arguments.run.__name__.strip("_")}
     for name, value in vars(arguments).items():
-        if name not in ("run", "out", "resume"):
+        if name not in ("run", "out", "resume", "inspect"):
             kept[name] = {"path": str(value.resolve())} if isinstance(value, Path) else value
     return kept
 
@@ -104,4 +104,5 @@ def running_of(arguments: argparse.Namespace) -> Any:
         tensorboard=arguments.tensorboard,
         jitted=not arguments.eager,
         arguments=to_begin_with(arguments),
+        inspect=getattr(arguments, "inspect", None),
     )

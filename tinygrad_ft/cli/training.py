@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tinygrad_ft.cli import text_cnn
 from tinygrad_ft.cli.running import add_running, as_begun, at_least, running_of
 
 
@@ -16,9 +17,15 @@ def add_commands(commands: Any) -> None:
         "train", help="train a model from scratch", epilog="example: tinygrad-ft train transformer --steps 300"
     )
     kinds = train.add_subparsers(title="models", required=True, metavar="MODEL")
+    add_models(kinds)
+    _add_sample(commands)
+
+
+def add_models(kinds: Any) -> None:
+    """Add the models that can be trained from scratch, each a command with its options."""
     _add_transformer(kinds)
     _add_mlp(kinds)
-    _add_sample(commands)
+    text_cnn.add_command(kinds)
 
 
 def _add_transformer(kinds: Any) -> None:

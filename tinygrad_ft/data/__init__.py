@@ -7,19 +7,23 @@ from .augment_images import Augmented, augment_images
 from .augment_text import augment_text, augment_texts
 from .batches import batches, token_windows
 from .fetch import fetch
+from .labelled import LabelledTexts, read_labelled
 from .pretrained_models import pretrained_model
 from .pretrained_tokenizer import PretrainedTokenizer
 from .sampling import Shuffled, TokenSnippets
 from .tables import breast_cancer, digits, digits28, moons, split, standardise
 from .text import python_manual, read_text, shakespeare
 from .tokenizer import CharTokenizer
+from .words import WordTokenizer
 
 __all__ = [
     "Augmented",
     "CharTokenizer",
+    "LabelledTexts",
     "PretrainedTokenizer",
     "Shuffled",
     "TokenSnippets",
+    "WordTokenizer",
     "augment_images",
     "augment_text",
     "augment_texts",
@@ -31,6 +35,7 @@ __all__ = [
     "moons",
     "pretrained_model",
     "python_manual",
+    "read_labelled",
     "read_text",
     "shakespeare",
     "split",

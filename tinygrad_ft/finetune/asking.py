@@ -11,9 +11,9 @@ import numpy as np
 
 from tinygrad_ft import ops
 from tinygrad_ft.data import PretrainedTokenizer, pretrained_model
+from tinygrad_ft.data.labelled import read_labelled, read_lines
 from tinygrad_ft.finetune.load import ENDINGS, finetuned_folder, longest_of, tokenizer_for
 from tinygrad_ft.finetune.tasks import Measures, bucketed, causal_lm, logits_of, masked_lm, measured
-from tinygrad_ft.finetune.texts import read_labelled, read_lines
 from tinygrad_ft.models import from_pretrained
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_ft import storage
 from tinygrad_ft.data import PretrainedTokenizer, pretrained_model
+from tinygrad_ft.data.labelled import LabelledTexts, read_labelled, read_lines
 from tinygrad_ft.finetune.batches import Bucketed
 from tinygrad_ft.finetune.head import cached, learn_head, vectors_of
 from tinygrad_ft.finetune.load import finetuned_folder, longest_of, model_for, tokenizer_for, write_folder
@@ -31,7 +32,6 @@ from tinygrad_ft.finetune.tasks import (
     masked_lm,
     measured,
 )
-from tinygrad_ft.finetune.texts import LabelledTexts, read_labelled, read_lines
 from tinygrad_ft.gradients import no_grad
 from tinygrad_ft.tensor import Tensor
 from tinygrad_ft.train import Callback, Running, carry_out

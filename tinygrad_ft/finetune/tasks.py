@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import exp
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from tinygrad_ft.data import PretrainedTokenizer
 from tinygrad_ft.finetune.batches import IGNORED, Bucketed, Ids, Masked, NextTokens, blocks
 from tinygrad_ft.gradients import no_grad
 from tinygrad_ft.tensor import Tensor, tensor
+from tinygrad_ft.train.metrics import classification_metrics, perplexity
 
 Measures = dict[str, float]
 SHOWN = 5  # texts in a sample
@@ -109,18 +109,8 @@ def measured(logits: np.ndarray[Any, Any], labels: Ids) -> Measures:
     Of two classes the second is the one that is looked for; of more, each counts alike (macro averages). Where nothing
     is found or nothing was to be found, precision or recall is 0.
     """
-    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
-
-    said = logits.argmax(1)
-    average = "binary" if logits.shape[1] == 2 else "macro"
-    precision, recall, f1, _ = precision_recall_fscore_support(labels, said, average=average, zero_division=0)
-    return {
-        "loss": ops.cross_entropy(tensor(logits), tensor(labels)).item(),
-        "accuracy": float(accuracy_score(labels, said)),
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1),
-    }
+    said = classification_metrics(logits.argmax(1), labels, logits.shape[1])
+    return {"loss": ops.cross_entropy(tensor(logits), tensor(labels)).item()} | said
 
 
 # --- running text ----------------------------------------------------------------------------------------------------
@@ -194,4 +184,4 @@ def _perplexity(model: nn.Module, loss_of: Callable[..., Any], batches: Any) -> 
                 count += targets
     if not count:
         raise ValueError("the validation text has no word to ask for: give more of it")
-    return {"loss": total / count, "perplexity": exp(total / count)}
+    return {"loss": total / count, "perplexity": perplexity(total / count)}

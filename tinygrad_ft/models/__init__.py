@@ -6,6 +6,7 @@ from tinygrad_ft.models.gpt2 import GPT2Config, GPT2LMHeadModel, GPT2Model
 from tinygrad_ft.models.llama import LlamaConfig, LlamaForCausalLM, LlamaModel
 from tinygrad_ft.models.mlp import MLP, MLPConfig
 from tinygrad_ft.models.pretrained import from_pretrained, save_pretrained
+from tinygrad_ft.models.text_cnn import TextCNN, TextCNNConfig
 
 __all__ = [
     "GPT",
@@ -22,6 +23,8 @@ __all__ = [
     "LlamaForCausalLM",
     "LlamaModel",
     "MLPConfig",
+    "TextCNN",
+    "TextCNNConfig",
     "from_pretrained",
     "save_pretrained",
 ]

@@ -9,7 +9,11 @@ from typing import Any, TextIO
 
 from tinygrad_ft import models, nn, storage
 
-MODELS: dict[str, tuple[Any, Any]] = {"gpt": (models.GPT, models.GPTConfig), "mlp": (models.MLP, models.MLPConfig)}
+MODELS: dict[str, tuple[Any, Any]] = {
+    "gpt": (models.GPT, models.GPTConfig),
+    "mlp": (models.MLP, models.MLPConfig),
+    "text-cnn": (models.TextCNN, models.TextCNNConfig),
+}
 
 
 class RunFolder:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_ft.finetune.texts import LabelledTexts, read_labelled, read_lines
+from tinygrad_ft.data.labelled import LabelledTexts, read_labelled, read_lines
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r\0\ufeff"), min_size=1).filter(str.strip)
 labels = st.sampled_from(["0", "1", "good", "très bon"])
