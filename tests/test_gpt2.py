@@ -225,5 +225,5 @@ def test_a_file_without_prefix_and_with_masks_and_a_second_output_layer_is_loade
     assert np.array_equal(GPT2LMHeadModel.from_pretrained(tmp_path)(ids).array, ours(ids).array)
     state["lm_head.weight"] = tg.tensor(state["wte.weight"].array + 1)
     storage.save(state, tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="transformer.wte.weight once more, with other numbers"):
+    with pytest.raises(ValueError, match="once more, with other numbers"):
         from_pretrained(tmp_path)
