@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -22,7 +23,7 @@ def add_commands(commands: Any) -> None:
         epilog='example: tinygrad-ft explain "sum((W @ x + b)**2)" --at "W=[[1,2],[3,4]],x=[1,1],b=[0,1]" --wrt W',
     )
     shown.add_argument("expression", metavar="EXPRESSION", help="such as 'x * exp(sin(y))'")
-    shown.add_argument("--at", default="", metavar="VALUES", help="such as x=2,v=[1,2],W=[[1,2],[3,4]]")
+    shown.add_argument("--at", default="", metavar="VALUES", help="such as x=2,v=[1,2],W=[[1,2],[3,4]] (default: none)")
     shown.add_argument("--wrt", metavar="NAMES", help="by which variables, such as x,y (default: by all)")
     shown.add_argument("--order", type=int, default=1, help=f"1 to {MOST_ORDERS}, all up to it (default: 1)")
     shown.add_argument("--latex", action="store_true", help="only the formulas, as LaTeX (default: text and numbers)")
@@ -65,6 +66,13 @@ def _lines(tree: Any, values: dict[str, Any], wrt: list[str], order: int, latex:
         lambda *xs: compute(tree, dict(zip(arrays, xs, strict=True)), constant),
         **{name: a.shape for name, a in arrays.items()},
     )
+    known = {(): y}
+
+    def by(names: Sequence[str]) -> Any:
+        if tuple(names) not in known:
+            known[tuple(names)] = by(names[:-1]).derivative(names[-1])
+        return known[tuple(names)]
+
     of = next(n for n in ("y", "f", "L", "result") if n not in values)
     yield from _shown(of, y, values, _numbers(tree, arrays, ()), latex)
     for names in (n for k in range(1, order + 1) for n in combinations_with_replacement(wrt, k)):
@@ -81,9 +89,7 @@ def _lines(tree: Any, values: dict[str, Any], wrt: list[str], order: int, latex:
         elif sum(axes) > 2:
             yield f"{_title(of, names)} has {sum(axes)} axes: ask for one of a sum"
         else:
-            derived = y
-            for name in names:
-                derived = derived.derivative(name)
+            derived = by(sorted(names, key=lambda n: arrays[n].ndim))  # any order gives the same; Jacobians last
             yield from _shown(_title(of, names), derived, values, _numbers(tree, arrays, names), latex)
 
 

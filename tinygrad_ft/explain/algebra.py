@@ -25,6 +25,8 @@ from tinygrad_ft.explain.expression import (
 )
 from tinygrad_ft.explain.facts import is_integer, is_nonnegative, is_positive, is_truth, power_of_numbers, scaled, split
 
+SHORT = 100  # parts of a product that is multiplied out to see whether less is left
+MANY = 16  # terms: longer sums are left as they are
 Terms = dict[Expression, Value]
 
 
@@ -48,7 +50,8 @@ def add(*terms: Expression) -> Expression:
             _collect(u, c, parts)
     parts = {t: c for t, c in parts.items() if c != 0}
     _softplus(parts)
-    parts = _over_one_denominator(_multiplied_out(parts))
+    if len(parts) <= MANY:
+        parts = _over_one_denominator(_multiplied_out(parts))
     if not parts:
         return ZERO
     ordered = sorted(parts, key=_place_in_sum)
@@ -81,7 +84,7 @@ def _multiplied_out(parts: Terms) -> Terms:
     for t in sorted(parts, key=_place_in_sum):
         factors = t.args if t.head == "product" else (t,)
         inner = next((f for f in factors if f.head == "sum"), None)
-        if inner is None:
+        if inner is None or t.size > SHORT:
             continue
         tried = {u: c for u, c in parts.items() if u is not t}
         terms = [split(multiply(*(f for f in factors if f is not inner), u)) for u in inner.args]

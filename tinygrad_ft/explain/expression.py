@@ -13,7 +13,7 @@ from functools import wraps
 from math import isfinite
 from typing import Any
 
-LONGEST = 20_000  # parts of one formula: beyond it nobody reads, and derivatives of derivatives grow without end
+LONGEST = 6_000  # parts of one formula: beyond it nobody reads, and derivatives of derivatives grow without end
 Shape = tuple[int, ...]
 Value = Fraction | float
 
