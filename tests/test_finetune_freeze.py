@@ -233,3 +233,25 @@ def test_a_recorded_step_trains_and_clips_what_was_unfrozen_after_it_was_recorde
     expected, found = run(lambda part: part), run(tg.jit)
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], atol=1e-5, err_msg=name)
+
+
+def test_many_lengths_and_many_unfreezings_together_are_not_too_many_recordings():
+    """What was recorded before is let go of: there is room for a few programs only, each with memory of its own."""
+
+    class Lengths:
+        def __getitem__(self, i):
+            rng = np.random.default_rng(i)
+            return rng.integers(1, 31, (2, 2 + i % 5)), rng.integers(0, 2, 2)
+
+    model = tiny()
+    everything = [*HEAD, "bert.encoder.layer.2.*", "bert.encoder.layer.1.*", "bert.encoder.layer.0.*"]
+    trainer = Trainer(
+        model,
+        lambda model, ids, labels: ops.cross_entropy(model(ids), labels),
+        AdamW(layerwise_groups(model, 0.01)),
+        Lengths(),
+        steps=20,
+        callbacks=[ProgressiveUnfreezing({5 * i: [pattern] for i, pattern in enumerate(everything[1:])})],
+    )
+    trainer.run()
+    assert all(sum(map(len, part.programs.values())) <= 10 for part in trainer._step.recorded())

@@ -39,10 +39,8 @@ class Step:
     ):
         self.model, self.loss_of, self.optimizer = model, loss_of, optimizer
         self.max_norm, self.jitted = max_norm, jitted
-        recorded: Any = jit if jitted else lambda part: part
-        self._begin, self._add = recorded(self._begin_gradients), recorded(self._add_gradients)
-        self._clip_all, self._update_all = recorded(self._clip), recorded(self._update)
-        self._rehearsed: set[Any] = set()
+        self._trained: tuple[bool, ...] = ()  # which parameters were when the parts were recorded
+        self._record_anew()
         if jitted:
             load_kernels("cpu")  # one that arrived later would change the bits
 
@@ -59,6 +57,13 @@ class Step:
     def recorded(self) -> list[Any]:
         """The parts of a step as `jit` made them; of each `program()` tells what was recorded."""
         return [self._begin, *([] if self.max_norm is None else [self._clip_all]), self._update_all]
+
+    def _record_anew(self) -> None:
+        """Let go of what was recorded: each program has memory of its own, and `jit` keeps a few of them only."""
+        recorded: Any = jit if self.jitted else lambda part: part
+        self._begin, self._add = recorded(self._begin_gradients), recorded(self._add_gradients)
+        self._clip_all, self._update_all = recorded(self._clip), recorded(self._update)
+        self._rehearsed: set[Any] = set()
 
     def _gradients(self, batches: Sequence[Batch]) -> tuple[float, float | None]:
         share = 1.0 / len(batches)
@@ -84,6 +89,9 @@ class Step:
     def _rehearse(self, batches: Sequence[Batch]) -> None:
         """Record what these batches need, if it is not recorded yet, and leave everything as it was."""
         trained = tuple(p.requires_grad for p in self.model.parameters())
+        if trained != self._trained:
+            self._record_anew()
+            self._trained = trained
         modes = tuple(module.training for module in self.model.modules())
         kinds = [(i > 0, trained, modes, _kind(batch)) for i, batch in enumerate(batches)]
         new = [batch for kind, batch in zip(kinds, batches, strict=True) if kind not in self._rehearsed]
