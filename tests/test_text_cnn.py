@@ -56,7 +56,7 @@ def test_logits_are_those_of_pytorch_with_the_same_weights(rng):
 
 def test_its_gradients_are_right(rng):
     model = TextCNN(SMALL, rng=rng).to("float64")
-    assert_gradients(model, tg.tensor(rng.integers(0, 20, (4, 8))))
+    assert_gradients(model, tg.tensor(rng.integers(0, 20, (4, 8))), order=1)  # of second order it has jumps
 
 
 def test_a_text_as_long_as_a_pattern_will_do_and_a_shorter_one_is_refused(rng):
