@@ -33,6 +33,7 @@ class Running:
         tensorboard: write event files for TensorBoard too.
         jitted: record and replay the step.
         arguments: what the run was begun with, as JSON can hold it; kept in config.json, for a resumption.
+        inspect: called with model, loss_of and batches before anything is written; what it raises ends the run.
     """
 
     checkpoint_every: int | None = None
@@ -43,6 +44,7 @@ class Running:
     tensorboard: bool = False
     jitted: bool = True
     arguments: dict[str, Any] | None = None
+    inspect: Callable[[nn.Module, Callable[..., Any], Batches], None] | None = None
 
 
 def carry_out(
@@ -77,6 +79,8 @@ def carry_out(
         FileNotFoundError: if there is nothing to resume.
         Diverged: if the loss is no longer finite; the weights of the last evaluation are kept.
     """
+    if running.inspect is not None:
+        running.inspect(model, loss_of, batches)
     found = checkpoints_in(out / "checkpoints") if running.resume else []
     if running.resume and not found:
         raise FileNotFoundError(f"{out} has no checkpoint to go on from: start the run anew, without --resume")
