@@ -49,6 +49,20 @@ def test_a_batch_is_a_function_of_its_number_alone(i, j, seed):
             np.testing.assert_array_equal(a, b)
 
 
+def test_batches_that_depend_on_those_before_would_be_seen():
+    """The planted fault: orders are drawn from one generator, as they are asked for."""
+
+    class Drawing(Bucketed):
+        drawn = np.random.default_rng(0)
+
+        def _dealt(self, epoch):
+            return super()._dealt(int(self.drawn.integers(1000)))
+
+    fresh, used = (Drawing(*ragged(23, 20), batch_size=4, max_length=64) for _ in range(2))
+    used[7], used[0]
+    assert fresh[0][2].tolist() != used[0][2].tolist()
+
+
 def test_epochs_and_seeds_differ_in_their_order():
     rows, labels = ragged(64, 20)
     batches = Bucketed(rows, labels, batch_size=4, max_length=64, seed=0)

@@ -19,7 +19,7 @@ HEADS = {"classification": ("classifier.*",), "mlm": (), "clm": ()}
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a run does. The defaults reach 0.88 and more on SST-2 with MiniLM: AdamW, warm-up, then linearly to 0.
+    """What a run does. The defaults are for a small BERT and some thousand texts: AdamW, warm-up, then linearly to 0.
 
     Args:
         method: "full" trains all that is not frozen, "lora" adapters and a new head, "head" a logistic regression.
