@@ -137,7 +137,7 @@ def test_files_that_will_not_do_are_refused_in_one_line(call, reviews, tmp_path)
     three = tmp_path / "three.tsv"
     three.write_text("text\tlabel\n" + "a film\tyes\nb film\tno\nc film\tmaybe\n" * 30)
     failed(trained("--train", three), "has 3 labels: a text CNN tells two apart")
-    failed(trained("--train", reviews, "--valid", three), "maybe", "none of those trained on")
+    failed(trained("--train", reviews, "--valid", three, "--test", reviews), "maybe", "none of those trained on")
     failed(trained("--train", reviews, "--text-column", "review"), "review")
     assert not (tmp_path / "run").exists()
 

@@ -23,10 +23,10 @@ def add_command(kinds: Any) -> None:
     command.add_argument(
         "--train", type=Path, metavar="FILE", help="train on these labelled texts: .tsv, .csv, .jsonl (default: --data)"
     )
+    command.add_argument("--valid", type=Path, metavar="FILE", help="evaluate on these (default: a tenth of --train)")
     command.add_argument(
-        "--valid", type=Path, metavar="FILE", help="evaluate on these (default: a tenth of --train, and one to test)"
+        "--test", type=Path, metavar="FILE", help="measure with these at the end (default: another tenth of --train)"
     )
-    command.add_argument("--test", type=Path, metavar="FILE", help="measure with these (default: as --valid)")
     command.add_argument("--text-column", metavar="NAME", help="of the texts (default: text or sentence)")
     command.add_argument("--label-column", metavar="NAME", help="of the labels (default: label)")
     command.add_argument(
@@ -77,10 +77,16 @@ def _parts(arguments: argparse.Namespace) -> tuple[Any, str]:
     from tinygrad_ft.train.sentiment import dealt, sst2, waimai
 
     if arguments.train is None:
+        useless = [name for name in ("valid", "test", "text_column", "label_column") if getattr(arguments, name)]
+        if useless:
+            option = "--" + useless[0].replace("_", "-")
+            raise ValueError(f"{option} needs --train, a file of yours: --data has parts and columns of its own")
         return (sst2() if arguments.data == "sst2" else waimai(arguments.seed)), arguments.data
+    if (arguments.valid is None) != (arguments.test is None):
+        raise ValueError("--valid and --test come together: or give neither, and two tenths of --train are held out")
     columns = {"text_column": arguments.text_column, "label_column": arguments.label_column}
     train = read_labelled(arguments.train, **columns)
     if arguments.valid is None:
         return dealt(train, arguments.seed), str(arguments.train)
-    valid = read_labelled(arguments.valid, **columns)
-    return (train, valid, read_labelled(arguments.test, **columns) if arguments.test else valid), str(arguments.train)
+    held_out = [read_labelled(path, **columns) for path in (arguments.valid, arguments.test)]
+    return (train, *held_out), str(arguments.train)

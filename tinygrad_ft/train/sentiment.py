@@ -18,6 +18,7 @@ from tinygrad_ft.models import TextCNN, TextCNNConfig
 from tinygrad_ft.models.text_cnn import loss_of
 from tinygrad_ft.optim import Adam
 from tinygrad_ft.tensor import tensor
+from tinygrad_ft.train.callbacks import BestWeights
 from tinygrad_ft.train.folder import load_model
 from tinygrad_ft.train.metrics import classification_metrics
 from tinygrad_ft.train.run import Running, carry_out
@@ -82,7 +83,8 @@ def train_text_cnn(
     running: Running = Running(),  # noqa: B008 (frozen)
     device: str = "cpu",
 ) -> dict[str, float]:
-    """Train on the first part, evaluate on the second after each epoch, and measure on the third at the end.
+    """Train on the first part, evaluate on the second after each epoch, take the weights that were best there, and
+    measure them on the third.
 
     Args:
         source: what the texts are, for the records.
@@ -142,6 +144,7 @@ def train_text_cnn(
         running=running,
         unit="texts",
         sample=sample,
+        callbacks=(BestWeights(),) if running.patience is None else (),  # with patience, carry_out takes them
     )
     with model.evaluating(), no_grad():
         measures = classification_metrics((logits_of(model, test_x) > 0).astype(np.int64), test_y, 2)
@@ -168,14 +171,34 @@ def said_by_text_cnn(folder: Path, texts: Sequence[str]) -> list[tuple[str, str,
     """(text, its likelier class, the chance of that) for each text, by the model in a run's folder.
 
     Raises:
-        ValueError: if the files in the folder do not fit each other.
+        OSError: if the folder lacks a file.
+        ValueError: if the files in the folder do not fit each other, or a text is empty.
     """
+    if not all(text.strip() for text in texts):
+        raise ValueError("a text is empty: give one that has words")
     model, config = load_model(folder)
     assert isinstance(model, TextCNN)
-    tokenizer = WordTokenizer.from_dict(config.get("tokenizer") or {})
-    if tokenizer.vocab_size != model.config.vocabulary:
-        raise ValueError(f"{folder}: a tokenizer of {tokenizer.vocab_size} for a model of {model.config.vocabulary}")
+    tokenizer, classes, length = _described(folder, config, model.config)
     with no_grad():
-        logits = logits_of(model, tokenizer.encode(texts, config["recipe"]["length"]))
+        logits = logits_of(model, tokenizer.encode(texts, length))
     chances = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    return [(t, config["classes"][int(p > 0.5)], float(max(p, 1 - p))) for t, p in zip(texts, chances, strict=True)]
+    return [(t, classes[int(p > 0.5)], float(max(p, 1 - p))) for t, p in zip(texts, chances, strict=True)]
+
+
+def _described(folder: Path, config: dict[str, Any], sizes: TextCNNConfig) -> tuple[WordTokenizer, list[str], int]:
+    """What else a run's config says that its model needs: how texts become ids, and what the two answers mean."""
+    try:
+        tokenizer = WordTokenizer.from_dict(config["tokenizer"])
+        classes, length = config["classes"], config["recipe"]["length"]
+    except KeyError as error:
+        raise ValueError(f"{folder / 'config.json'} does not describe a text CNN of ours: no {error}") from None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder / 'config.json'} does not describe a text CNN of ours: {error}") from None
+    if tokenizer.vocab_size != sizes.vocabulary:
+        raise ValueError(f"{folder}: a tokenizer of {tokenizer.vocab_size} for a model of {sizes.vocabulary}")
+    if not isinstance(classes, list) or len(classes) != 2 or not isinstance(length, int) or length < sizes.kernel:
+        raise ValueError(
+            f"{folder / 'config.json'} does not describe a text CNN of ours: it needs two classes and a length of "
+            f"{sizes.kernel} or more, got {classes!r:.60} and {length!r:.20}"
+        )
+    return tokenizer, classes, length
