@@ -158,3 +158,28 @@ def test_derivatives_of_a_number_by_several_variables_may_be_taken_in_any_order(
     made = formula(lambda x, y: tg.exp(x * y) / y, "x", "y")
     assert made.derivative("x").derivative("y").text == made.derivative("y").derivative("x").text
     assert made.derivative("x", 3).text == "y**2*exp(x*y)"
+
+
+def test_the_engines_own_attention_explains_itself():
+    made = formula(lambda Q, K, V: tg.nn.functional.scaled_dot_product_attention(Q, K, V), Q=(4, 3), K=(5, 3), V=(5, 2))
+    assert made.text == "softmax((1/sqrt(3))*Q @ K.T) @ V"
+    p = formula(lambda Q, K: tg.softmax(Q @ K.T / 3**0.5), Q=(4, 3), K=(5, 3))
+    assert made.vjp("V").where(P=p).text == "P.T @ g"
+    assert made.vjp("Q").where(P=p).text == "(1/sqrt(3))*(P*(g @ V.T - ((P*(g @ V.T)) @ ones) @ ones.T)) @ K"
+    arrays = {n: draw.normal(size=s) for n, s in {"Q": (4, 3), "K": (5, 3), "V": (5, 2), "g": (4, 2)}.items()}
+    *tensors, g = map(tg.tensor, arrays.values())
+    expected = func.vjp(tg.nn.functional.scaled_dot_product_attention, *tensors)[1](g)
+    for name, numbers in zip("QKV", expected, strict=True):
+        assert close(made.vjp(name).evaluate(**arrays), numbers.numpy_copy())
+        assert close(evaluate(made.vjp(name).latex, arrays, arrays[name].shape), numbers.numpy_copy())
+
+
+def test_what_an_op_writes_in_place_is_in_the_formula():
+    def in_place(xp, x):
+        y = x * 2.0
+        y += x
+        xp.exp(y, out=y)
+        return y
+
+    triple = tg.op(in_place)
+    assert formula(lambda x: triple(x), "x").text == "exp(3*x)"

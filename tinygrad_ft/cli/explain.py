@@ -66,7 +66,7 @@ def _lines(tree: Any, values: dict[str, Any], wrt: list[str], order: int, latex:
         lambda *xs: compute(tree, dict(zip(arrays, xs, strict=True)), constant),
         **{name: a.shape for name, a in arrays.items()},
     )
-    known = {(): y}
+    known: dict[tuple[str, ...], Any] = {(): y}
 
     def by(names: Sequence[str]) -> Any:
         if tuple(names) not in known:

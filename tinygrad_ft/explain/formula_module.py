@@ -32,6 +32,19 @@ SAME_NAME = (
 )  # fmt: skip
 
 
+def _operators(name: str) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """The function of this module as an operator: with the other array on the right, on the left, and in place."""
+
+    def function() -> Callable[..., Any]:
+        return getattr(sys.modules[__name__], name)  # type: ignore[no-any-return]
+
+    return (
+        lambda self, other: function()(self, other),
+        lambda self, other: function()(other, self),
+        lambda self, other: function()(self, other, out=self),
+    )
+
+
 class Formula:
     """An array that is a formula: an expression, and the shape to which it is spread."""
 
@@ -60,56 +73,19 @@ class Formula:
     def __repr__(self) -> str:
         return f"Formula({self.expression!r}, {self.shape})"
 
-    def __add__(self, other: Any) -> Formula:
-        return add(self, other)
-
-    __radd__ = __add__
-
-    def __mul__(self, other: Any) -> Formula:
-        return multiply(self, other)
-
-    __rmul__ = __mul__
-
-    def __sub__(self, other: Any) -> Formula:
-        return subtract(self, other)
-
-    def __rsub__(self, other: Any) -> Formula:
-        return subtract(other, self)
-
-    def __truediv__(self, other: Any) -> Formula:
-        return true_divide(self, other)
-
-    def __rtruediv__(self, other: Any) -> Formula:
-        return true_divide(other, self)
-
-    def __pow__(self, other: Any) -> Formula:
-        return power(self, other)
-
-    def __rpow__(self, other: Any) -> Formula:
-        return power(other, self)
+    __add__, __radd__, __iadd__ = _operators("add")
+    __sub__, __rsub__, __isub__ = _operators("subtract")
+    __mul__, __rmul__, __imul__ = _operators("multiply")
+    __truediv__, __rtruediv__, __itruediv__ = _operators("true_divide")
+    __pow__, __rpow__, __ipow__ = _operators("power")
+    __lt__, __le__, __gt__, __ge__, __eq__, __ne__ = (
+        _operators(name)[0] for name in ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
+    )
 
     def __neg__(self) -> Formula:
         return negative(self)
 
-    def __eq__(self, other: object) -> Any:
-        return _compare("equal", self, other)
-
-    def __ne__(self, other: object) -> Any:
-        return _compare("not_equal", self, other)
-
     __hash__ = object.__hash__
-
-    def __lt__(self, other: Any) -> Formula:
-        return _compare("less", self, other)
-
-    def __le__(self, other: Any) -> Formula:
-        return _compare("less_equal", self, other)
-
-    def __gt__(self, other: Any) -> Formula:
-        return _compare("greater", self, other)
-
-    def __ge__(self, other: Any) -> Formula:
-        return _compare("greater_equal", self, other)
 
     def __matmul__(self, other: Any) -> Formula:
         return matmul(self, other)
@@ -118,6 +94,15 @@ class Formula:
         if name.startswith("__"):
             raise AttributeError(name)
         raise ValueError(f"no formula is written for {name}: it goes through single elements, or chooses among them")
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def swapaxes(self, a: int, b: int) -> Formula:
+        """Two axes exchanged."""
+        order = list(range(self.ndim))
+        order[a], order[b] = order[b], order[a]
+        return transpose(self, order)
 
     def __bool__(self) -> bool:
         raise ValueError("a formula has no truth value: a branch on numbers cannot be derived; use where(...)")
@@ -149,8 +134,8 @@ class Formula:
         return _reduce(self, axis, keepdims, "sum")
 
     def astype(self, dtype: Any, copy: bool = True) -> Formula:
-        """Itself: formulas have no precision."""
-        return self
+        """A copy: formulas have no precision."""
+        return self.copy() if copy else self
 
     def copy(self) -> Formula:
         """Itself, which never changes."""
@@ -179,19 +164,25 @@ def _spread(*parts: Formula) -> Shape:
         raise ValueError(f"shapes do not broadcast: {' and '.join(str(p.shape) for p in parts)}") from None
 
 
+def _into(out: Formula | None, answer: Formula) -> Formula:
+    """The answer, written into another array if one was given."""
+    if out is None:
+        return answer
+    if out.shape != answer.shape:
+        raise ValueError(f"an answer of shape {answer.shape} cannot be written into an array of shape {out.shape}")
+    out.expression = answer.expression
+    return out
+
+
 def _elementwise(name: str) -> Callable[..., Formula]:
     def of_formulas(*xs: Any, out: Any = None) -> Formula:
-        """The function of that name, element by element; `out` is an array that nobody needs to write into."""
+        """The function of that name, element by element, written into `out` if there is one."""
         formulas = [lift(x) for x in xs]
         dtype = TRUTH if name in COMPARISONS or name in LOGICAL else FLOAT
-        return Formula(apply(name, *(f.expression for f in formulas)), _spread(*formulas), dtype)
+        return _into(out, Formula(apply(name, *(f.expression for f in formulas)), _spread(*formulas), dtype))
 
     of_formulas.__name__ = name
     return of_formulas
-
-
-def _compare(name: str, a: Any, b: Any) -> Formula:
-    return getattr(sys.modules[__name__], name)(a, b)  # type: ignore[no-any-return]
 
 
 globals().update({name: _elementwise(name) for name in SAME_NAME})
@@ -201,13 +192,13 @@ absolute = _elementwise("abs")
 def add(a: Any, b: Any, out: Any = None) -> Formula:
     """a + b."""
     a, b = lift(a), lift(b)
-    return Formula(algebra.add(a.expression, b.expression), _spread(a, b))
+    return _into(out, Formula(algebra.add(a.expression, b.expression), _spread(a, b)))
 
 
 def multiply(a: Any, b: Any, out: Any = None) -> Formula:
     """a b, element by element."""
     a, b = lift(a), lift(b)
-    return Formula(algebra.multiply(a.expression, b.expression), _spread(a, b))
+    return _into(out, Formula(algebra.multiply(a.expression, b.expression), _spread(a, b)))
 
 
 def negative(x: Any) -> Formula:
@@ -215,24 +206,24 @@ def negative(x: Any) -> Formula:
     return multiply(MINUS_ONE, x)
 
 
-def subtract(a: Any, b: Any) -> Formula:
+def subtract(a: Any, b: Any, out: Any = None) -> Formula:
     """a - b."""
-    return add(a, negative(b))
+    return add(a, negative(b), out)
 
 
-def true_divide(a: Any, b: Any) -> Formula:
+def true_divide(a: Any, b: Any, out: Any = None) -> Formula:
     """a / b."""
     a, b = lift(a), lift(b)
-    return Formula(algebra.divide(a.expression, b.expression), _spread(a, b))
+    return _into(out, Formula(algebra.divide(a.expression, b.expression), _spread(a, b)))
 
 
 divide = true_divide
 
 
-def power(a: Any, b: Any) -> Formula:
+def power(a: Any, b: Any, out: Any = None) -> Formula:
     """a^b, element by element."""
     a, b = lift(a), lift(b)
-    return Formula(algebra.power(a.expression, b.expression), _spread(a, b))
+    return _into(out, Formula(algebra.power(a.expression, b.expression), _spread(a, b)))
 
 
 MINUS_ONE = Formula(MINUS)
@@ -240,8 +231,8 @@ MINUS_ONE = Formula(MINUS)
 
 def clip(x: Any, least: Any, most: Any) -> Formula:
     """x, held between two numbers of which one may be None."""
-    y = lift(x) if least is None else _compare("maximum", x, least)
-    return y if most is None else _compare("minimum", y, most)
+    y = lift(x) if least is None else _elementwise("maximum")(x, least)
+    return y if most is None else _elementwise("minimum")(y, most)
 
 
 def isfinite(x: Any) -> Formula:
@@ -296,6 +287,11 @@ def transpose(x: Formula, axes: Sequence[int] | None = None) -> Formula:
     if order != (1, 0):
         raise ValueError(f"formulas have at most 2 axes to exchange: got {x.shape} in the order {order}")
     return Formula(matrix.transpose(x.expression), shape, x.dtype)
+
+
+def swapaxes(x: Formula, a: int, b: int) -> Formula:
+    """Two axes exchanged."""
+    return x.swapaxes(a, b)
 
 
 def squeeze(x: Formula, axis: Any = None) -> Formula:

@@ -127,8 +127,21 @@ class Layout(ABC):
         if of.head == "power" and of.args[1] == TWO:
             return self.squared_norm(self.write(of.args[0]), len(of.shape) == 2)
         if len(of.shape) == 1 and of.head == "product" and len(of.args) == 2 and all(f.shape for f in of.args):
-            return self.chain([self.row(of.args[0]), self._link(of.args[1])]), PRODUCT
+            return self._inner(*of.args), PRODUCT
         return self.function("sum", [self.write(of)])
+
+    def _inner(self, a: Expression, b: Expression) -> str:
+        """a^T b; of a product of matrices in it, x^T A y rather than y^T A^T x."""
+        if a.head == "matmul" and b.head != "matmul":
+            a, b = b, a
+        if b.head != "matmul" or a.head == "matmul":
+            return self.chain([self.row(a), self._link(b)])
+        links = list(b.args[:-1])
+        left, right = a, b.args[-1]
+        if 2 * sum(m.head == "transpose" for m in links) > len(links):
+            links = [transpose(m) for m in reversed(links)]
+            left, right = right, left
+        return self.chain([self.row(left), *map(self._link, links), self._link(right)])
 
     # sums
 

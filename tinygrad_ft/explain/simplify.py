@@ -61,7 +61,15 @@ def number(value: float | Fraction) -> Expression:
     """A number, as the fraction, root or logarithm that it stands for where it is one of the usual ones."""
     if isinstance(value, Fraction):
         return plain_number(value)
-    return CONSTANTS.get(float(value)) or plain_number(float(value))
+    exact = plain_number(float(value))
+    if value in CONSTANTS or isinstance(exact.data, Fraction):
+        return CONSTANTS.get(value, exact)
+    if 1e-3 < abs(value) < 1e3:
+        square = Fraction(value * value).limit_denominator(100)
+        if abs(math.sqrt(square) - abs(value)) <= 2 * math.ulp(value):  # 1 / sqrt(3), as attention has it
+            root = power(plain_number(square), HALF)
+            return root if value > 0 else negative(root)
+    return exact
 
 
 def apply(name: str, *args: Expression) -> Expression:
