@@ -97,7 +97,7 @@ def labels_fit(batch: Batch, classes: int | None = None, causal: bool = False) -
     sides = classes == 2 and labels.dtype.kind == "f" and np.isin(labels, (0, 1)).all()  # as binary losses take them
     if labels.dtype.kind in "iu" or sides:
         known = np.unique(labels[labels != IGNORED])
-        told += f", {len(known)} classes"
+        told += f", {len(known)} different labels"
         if len(known) < 2:
             faults.append(f"{len(known)} class only")
         elif classes is not None and (known[0] < 0 or known[-1] >= classes):
