@@ -11,7 +11,7 @@ from tinygrad_ft.explain.values import parts, replaced, symbols
 
 SMALLEST = 5  # parts of what is worth a letter
 MOST = 6
-SOFTMAX = "pP"  # which has letters of its own, however short
+SOFTMAX = {1: "p", 2: "P"}  # which has letters of its own, however short
 LETTERS = {0: "srqtk", 1: "uzhac", 2: "ZHPQR"}  # by the number of axes
 
 
@@ -28,7 +28,7 @@ def abbreviated(formula: Formulated) -> Abbreviated:
     left = formula.expression
     used = symbols(left)
     while len(found) < MOST and (part := _most_worth_a_letter([left, *found.values()])):
-        letters = (SOFTMAX if part.head == "softmax" else "") + LETTERS[len(part.shape)]
+        letters = (SOFTMAX[len(part.shape)] if part.head == "softmax" else "") + LETTERS[len(part.shape)]
         letter = next((n for n in letters if n not in used), None)
         if letter is None:
             break
