@@ -73,7 +73,7 @@ def close(a, b):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # what is not finite is drawn again
 def test_formulas_of_random_expressions_come_to_the_engines_numbers():
     checked = 0
-    for source, names, value in expressions(250):
+    for source, names, value in expressions(150):
         y, name = of_symbols(source, names), names[checked % len(names)]
         assert close(y.evaluate(**VALUES), value), source
         f, tensors = of_numbers(source, names), [tg.tensor(VALUES[n]) for n in names]
@@ -123,6 +123,7 @@ def test_a_wrong_rule_is_noticed(monkeypatch):
         (lambda v: v[0], "an index"),
         (lambda v: v if v.sum() > 0 else -v, "a formula is not a number"),
         (lambda v: v * np.ones(3), "name an array, as one more argument"),
+        (lambda v: np.ones(3) @ v, "name an array, as one more argument"),
         (lambda v: "v", "got str"),
     ],
 )

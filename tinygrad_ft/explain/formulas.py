@@ -131,7 +131,7 @@ def _of_formulas() -> Iterator[None]:
         try:
             yield
         except ValueError as error:
-            if "formulas and" not in str(error):
+            if not ("formulas" in str(error) and "bring them to one device" in str(error)):
                 raise
             raise ValueError(
                 "a formula meets formulas and single numbers: name an array, as one more argument of the function"
