@@ -5,6 +5,7 @@ import pytest
 from huggingface import import_transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_llama import letters
 
 from tinygrad_ft.data.gguf_tokenizer import gguf_tokenizer
 from tinygrad_ft.formats import GGUF
@@ -35,23 +36,6 @@ def stored(data_folder):
         pytest.skip(f"there is no {path}, the stored outputs of transformers")
     with np.load(path) as file:
         return [file[f"ids{i}"].tolist() for i in range(len(TEXTS))]
-
-
-def letters(**changes):
-    """The metadata of a tokenizer with all 256 bytes, the merges ab, abc and " a", and two special tokens."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    tokens = ["<end>", "<begin>", *sorted(ByteLevel.alphabet()), "ab", "abc", "Ġa", "<new>"]
-    found = {
-        "model": "gpt2",
-        "pre": "smollm",
-        "tokens": tokens,
-        "token_type": [3, 3, *[1] * (len(tokens) - 3), 4],
-        "merges": ["a b", "ab c", "Ġ a"],
-        "bos_token_id": 1,
-        "eos_token_id": 0,
-    }
-    return {f"tokenizer.ggml.{name}": value for name, value in (found | changes).items() if value is not None}
 
 
 def tokens_of(text, **changes):

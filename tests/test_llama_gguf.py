@@ -7,56 +7,13 @@ import pytest
 from huggingface import as_torch, one_thread, theirs_from
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_llama import FAULTS, SINGLE, TINY, UNTIED, backwards, ids_of, tiny
+from tiny_llama import FAULTS, SINGLE, TINY, UNTIED, backwards, ids_of, tiny, write_gguf
 
 import tinygrad_ft as tg
 from tinygrad_ft.models import LlamaForCausalLM, llama_gguf
 from tinygrad_ft.models.llama_gguf import config_of, halves_apart, load_gguf, name_of
 
 # --- tiny files ------------------------------------------------------------------------------------------------------
-
-
-def write_gguf(path, model, *, changes=None, drop=(), more=()):
-    """A file as llama.cpp's converter makes it: its names, and rotated pairs as neighbours."""
-    gguf = pytest.importorskip("gguf")
-    config = model.config
-    writer = gguf.GGUFWriter(path, "llama")
-    numbers = {
-        "vocab_size": config.vocab_size,
-        "context_length": config.max_position_embeddings,
-        "embedding_length": config.hidden_size,
-        "block_count": config.num_hidden_layers,
-        "feed_forward_length": config.intermediate_size,
-        "attention.head_count": config.num_attention_heads,
-        "attention.head_count_kv": config.num_key_value_heads,
-        "attention.key_length": config.head_dim,
-        "rope.dimension_count": config.head_dim,
-    } | (changes or {})
-    for name, value in numbers.items():
-        if isinstance(value, str):
-            writer.add_string(f"llama.{name}", value)
-        elif value is not None:
-            writer.add_uint32(f"llama.{name}", value)
-    writer.add_float32("llama.rope.freq_base", config.rope_theta)
-    writer.add_float32("llama.attention.layer_norm_rms_epsilon", config.rms_norm_eps)
-    names = {ours: theirs for theirs, ours in llama_gguf.NAMES.items()}
-    for i in range(config.num_hidden_layers):
-        names |= {f"model.layers.{i}.{ours}": f"blk.{i}.{theirs}" for theirs, ours in llama_gguf.NAMES_IN_BLOCK.items()}
-    for name, tensor in model.state_dict().items():
-        stem, _, ending = name.rpartition(".")
-        array = tensor.numpy_copy()
-        heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(stem[-6:])
-        if heads:
-            array = array.reshape(heads, 2, -1, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
-        if names[stem] not in drop:
-            writer.add_tensor(f"{names[stem]}.{ending}", np.ascontiguousarray(array))
-    for name in more:
-        writer.add_tensor(name, np.ones(4, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 @pytest.mark.parametrize(

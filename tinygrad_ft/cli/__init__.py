@@ -19,6 +19,8 @@ from tinygrad_ft.cli import (
     gradcheck,
     jit,
     kernels,
+    sample,
+    sanity,
     training,
 )
 
@@ -31,7 +33,21 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: tinygrad-ft train transformer --data python-manual --steps 300 --out runs/first",
     )
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for room in (training, finetune, evaluate, checking, gradcheck, conventions, explain, jit, kernels, doctor, bench):
+    for room in (
+        training,
+        sample,
+        finetune,
+        evaluate,
+        sanity,
+        checking,
+        gradcheck,
+        conventions,
+        explain,
+        jit,
+        kernels,
+        doctor,
+        bench,
+    ):
         room.add_commands(commands)
     return top
 

@@ -1,4 +1,4 @@
-"""The commands that train models and let them speak."""
+"""The commands that train models."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from tinygrad_ft.cli.running import add_running, as_begun, at_least, running_of
 
 
 def add_commands(commands: Any) -> None:
-    """Add train and sample."""
+    """Add train."""
     train = commands.add_parser(
         "train", help="train a model from scratch", epilog="example: tinygrad-ft train transformer --steps 300"
     )
     kinds = train.add_subparsers(title="models", required=True, metavar="MODEL")
     add_models(kinds)
-    _add_sample(commands)
 
 
 def add_models(kinds: Any) -> None:
@@ -62,31 +61,6 @@ def _add_mlp(kinds: Any) -> None:
     command.add_argument("--steps", type=at_least(1), metavar="N", help="optimiser steps (default: the data set's)")
     add_running(command, "runs/mlp")
     command.set_defaults(run=_train_mlp)
-
-
-def _add_sample(commands: Any) -> None:
-    command = commands.add_parser(
-        "sample",
-        help="let a trained Transformer write",
-        epilog="example: tinygrad-ft sample --model runs/transformer --prompt 'The '",
-    )
-    command.add_argument(
-        "--model", type=Path, required=True, metavar="DIR", help="folder that `train transformer` wrote"
-    )
-    command.add_argument("--prompt", default="", help="how the text begins (default: a new line)")
-    command.add_argument(
-        "--tokens", type=at_least(0), default=500, metavar="N", help="how many characters to write (default 500)"
-    )
-    command.add_argument(
-        "--temperature", type=at_least(0, float), default=0.8, metavar="T", help="0 takes the likeliest (default 0.8)"
-    )
-    command.add_argument(
-        "--top-k", type=at_least(1), metavar="K", help="draw from the K likeliest only (default: from all)"
-    )
-    command.add_argument(
-        "--seed", type=at_least(0), default=0, metavar="S", help="another seed, another text (default 0)"
-    )
-    command.set_defaults(run=_sample)
 
 
 def _train_transformer(arguments: argparse.Namespace) -> int:
@@ -135,28 +109,5 @@ def _train_mlp(arguments: argparse.Namespace) -> int:
     print(f"held-out accuracy {last['val_accuracy']:.2%}, loss {last['val_loss']:.4f} nats after {last['step']} steps")
     print(
         f"results in {arguments.out}: loss.png, sample.txt, metrics.jsonl, config.json, model.safetensors, checkpoints"
-    )
-    return 0
-
-
-def _sample(arguments: argparse.Namespace) -> int:
-    from tinygrad_ft.models import GPT
-    from tinygrad_ft.train import continue_text, load_model
-
-    model, config = load_model(arguments.model)
-    if not isinstance(model, GPT):
-        raise ValueError(
-            f"{arguments.model} holds an {config['model']['kind']}, which writes no text; train a transformer"
-        )
-    print(
-        continue_text(
-            model,
-            config,
-            arguments.prompt,
-            tokens=arguments.tokens,
-            temperature=arguments.temperature,
-            top_k=arguments.top_k,
-            seed=arguments.seed,
-        )
     )
     return 0

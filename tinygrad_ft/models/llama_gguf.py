@@ -25,6 +25,15 @@ NAMES_IN_BLOCK = {
 }
 
 
+class _Blank(np.random.Generator):
+    """Draws 0 for weights that the file's replace at once: drawing 135 million would take longer than reading them."""
+
+    def normal(self, *_: Any, **__: Any) -> Any:
+        return 0.0
+
+    uniform = normal
+
+
 def load_gguf(path: str | os.PathLike[str] | GGUF) -> LlamaForCausalLM:
     """The model in a GGUF file, what is quantised there as float32, in evaluation mode.
 
@@ -37,7 +46,7 @@ def load_gguf(path: str | os.PathLike[str] | GGUF) -> LlamaForCausalLM:
     config = config_of(
         file.metadata, tied="lm_head.weight" not in names, biased="model.layers.0.self_attn.q_proj.bias" in names
     )
-    model = LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config, rng=_Blank(np.random.PCG64()))
     own = model.state_dict()
     missing, unexpected = sorted(own.keys() - names.keys()), sorted(names.keys() - own.keys())
     if missing or unexpected:
