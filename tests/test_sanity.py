@@ -1,5 +1,6 @@
 """Checks before a long run: healthy models pass all of them, and each planted fault is caught by exactly its check."""
 
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -7,9 +8,12 @@ import pytest
 
 import tinygrad_ft as tg
 from tinygrad_ft import nn, ops
+from tinygrad_ft.cli import main
 from tinygrad_ft.models import GPT, MLP, GPTConfig, MLPConfig
 from tinygrad_ft.models.gpt import loss_of as next_token_loss
 from tinygrad_ft.ops.random import generator
+from tinygrad_ft.train import Callback, language, run
+from tinygrad_ft.train import sanity as checks
 from tinygrad_ft.train.sanity import Finding, labels_fit, report, sanity
 
 CLASSES, FEATURES, WORDS, LENGTH = 4, 6, 11, 8
@@ -457,3 +461,89 @@ def test_the_report_says_below_a_failure_what_was_expected_and_what_to_do():
         "open    third       not measured",
         "3 checks: 1 ok, 1 failed, 1 open",
     ]
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+TEXT = "the cat sat on the mat. the dog sat on the cat.\n" * 30
+
+
+@pytest.fixture
+def call(capsys, monkeypatch, tmp_path):
+    """Run `tinygrad-ft sanity ...` with small models, and see that it writes nothing."""
+    small = replace(language.RECIPES["tiny"], context=8, layers=1, heads=1, width=16)
+    monkeypatch.setitem(language.RECIPES, "nano", small)
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    out = tmp_path / "run"
+
+    def called(*words):
+        code = main(["sanity", *map(str, words), "--out", str(out)])
+        assert not out.exists()
+        return code, *capsys.readouterr()
+
+    return called
+
+
+@pytest.mark.parametrize("data", ["moons", "breast-cancer"])
+def test_the_command_checks_the_net_and_the_data_that_train_would_take(call, data):
+    code, out, err = call("mlp", "--data", data)
+    assert (code, err) == (0, "")
+    assert out.endswith("6 checks: 6 ok\n")
+    assert "64 rows, 2 different labels" in out
+
+
+def test_the_command_checks_a_transformer_on_a_text_of_ones_own(call, tmp_path):
+    code, out, err = call("transformer", "--text", tmp_path / "text.txt")
+    assert (code, err) == (0, "")
+    assert "no view of the future  checked before 7 of 8 tokens" in out
+    assert out.endswith("7 checks: 7 ok\n")
+
+
+def test_the_command_checks_the_model_and_the_first_batch_of_the_training_itself(monkeypatch, tmp_path):
+    seen = []
+
+    def noted(model, loss_of, batch, *others, **options):
+        seen.append(({n: t.array.copy() for n, t in model.state_dict().items()}, batch))
+        return []
+
+    monkeypatch.setattr(checks, "sanity", noted)
+    monkeypatch.setattr(checks, "report", lambda findings: "")
+    assert main(["sanity", "mlp", "--data", "moons", "--seed", "5"]) == 0
+    ((state, batch),) = seen
+
+    class Stop(Callback):
+        def started(self, trainer):
+            assert all((t.array == state[n]).all() for n, t in trainer.model.state_dict().items())
+            assert all((a == b).all() for a, b in zip(trainer.batches[0], batch, strict=True))
+            seen.append("the training")
+            trainer.stop("seen")
+
+    monkeypatch.setattr(run, "Interruption", Stop)
+    assert main(["train", "mlp", "--data", "moons", "--seed", "5", "--out", str(tmp_path / "out")]) == 0
+    assert seen[1:] == ["the training"]
+
+
+@pytest.mark.parametrize("words", [("mlp", "--data", "moons"), ("transformer", "--preset", "nano")])
+def test_a_fault_is_told_by_the_command_and_its_exit_code(call, monkeypatch, words, tmp_path):
+    loud, start = nn.Linear.forward, nn.LayerNorm.forward
+    monkeypatch.setattr(nn.Linear, "forward", lambda self, x: loud(self, x) * 20)
+    monkeypatch.setattr(nn.LayerNorm, "forward", lambda self, x: start(self, x) * 200)
+    code, out, _ = call(*words, *(["--text", tmp_path / "text.txt"] if words[0] == "transformer" else []))
+    assert code == 1
+    assert "FAILED  initial loss" in out
+    assert "what to do" in out
+
+
+@pytest.mark.parametrize("words", [("--task", "mlm"), ("--method", "head")])
+def test_what_the_command_cannot_check_it_refuses_in_one_line(call, words):
+    code, out, err = call("finetune", "--model", "minilm", "--train", "a.tsv", "--valid", "b.tsv", *words)
+    assert (code, out) == (1, "")
+    assert err.startswith("tinygrad-ft: sanity has no checks for " + " ".join(words))
+    assert err.count("\n") == 1
+
+
+def test_wrong_files_are_told_as_in_a_training(call, tmp_path):
+    code, _, err = call("transformer", "--text", tmp_path / "none.txt")
+    assert code == 1
+    assert "none.txt" in err
+    assert err.count("\n") == 1
