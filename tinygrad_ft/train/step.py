@@ -97,30 +97,35 @@ class Step:
         new = [batch for kind, batch in zip(kinds, batches, strict=True) if kind not in self._rehearsed]
         if not new and trained in self._rehearsed:
             return
-        with as_it_was(self.model, self.optimizer), np.errstate(all="ignore"):
-            for turn in range(RECORDINGS):
+        first = trained not in self._rehearsed
+        with as_it_was(self.model, self.optimizer if first else None), np.errstate(all="ignore"):
+            for turn in range(RECORDINGS if first else 2):  # gradients are there by then
                 self._gradients([[_rolled(a, turn) for a in batch] for batch in batches])
-                if trained not in self._rehearsed:
+                if first:
                     self.update()
         self._rehearsed |= {trained, *kinds}
 
 
 @contextmanager
-def as_it_was(model: nn.Module, optimizer: Optimizer) -> Iterator[None]:
-    """After this context parameters, buffers, moments and random states are as before, in the same arrays."""
-    chance = random_state(model)
-    trained = [p for p in model.parameters() if p.requires_grad]
+def as_it_was(model: nn.Module, optimizer: Optimizer | None) -> Iterator[None]:
+    """After this context buffers and random states are as before, in the same arrays.
+
+    So are parameters and moments, if there is an optimiser, which will change them.
+    """
+    chance, moments = random_state(model), {} if optimizer is None else optimizer.state
+    trained = [] if optimizer is None else [p for p in model.parameters() if p.requires_grad]
     arrays = [t.array for t in [*trained, *(b for _, b in model.named_buffers())]]
-    arrays += [a for p in trained for a in optimizer.state.get(p, {}).values()]
+    arrays += [a for p in trained for a in moments.get(p, {}).values()]
     copies = [a.copy() for a in arrays]
-    known = {p for p, state in optimizer.state.items() if state}
+    known = {p for p, state in moments.items() if state}
     try:
         yield
     finally:
         for array, copy in zip(arrays, copies, strict=True):
             array[...] = copy
-        for p in optimizer.state.keys() - known:
-            optimizer.forget(p)
+        if optimizer is not None:
+            for p in moments.keys() - known:
+                optimizer.forget(p)
         set_random_state(model, chance)
 
 
