@@ -267,6 +267,22 @@ def test_an_answer_does_not_depend_on_the_texts_beside_it(trained):
     assert [p for *_, p in together[:5]] == pytest.approx([p for *_, p in alone], rel=1e-5)
 
 
+def test_evaluate_prints_what_the_run_had_measured_and_other_numbers_for_turned_labels(call, parts, tmp_path):
+    out = tmp_path / "run"
+    assert call("train", "text-cnn", *parts, *QUICK, "--epochs", 6, "--out", out)[0] == 0
+    code, said, _ = call("evaluate", "--model", out, "--data", tmp_path / "test.tsv")
+    assert code == 0
+    assert said.splitlines() == [
+        f"{tmp_path / 'test.tsv'}: 40 texts",
+        "  ".join(f"{name} {value:.4f}" for name, value in measures_of(out).items()),
+    ]
+    turned = write(tmp_path / "turned.tsv", rows(40, 2, turned=True))
+    accuracy = measures_of(out)["accuracy"]
+    assert f"accuracy {1 - accuracy:.4f}" in call("evaluate", "--model", out, "--data", turned)[1]
+    other = write(tmp_path / "other.tsv", [*rows(40, 2), ("a film", "maybe")])
+    failed(call("evaluate", "--model", out, "--data", other), f"{other}:42: the label 'maybe' is none of those trained")
+
+
 def test_an_empty_text_is_refused(call, trained):
     failed(call("predict", "--model", trained, "good", " "), "a text is empty")
 

@@ -46,10 +46,18 @@ def _add_model(command: argparse.ArgumentParser) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from tinygrad_ft.cli.finetune import measured_line
+    from tinygrad_ft.data import read_labelled
     from tinygrad_ft.finetune.asking import Finetuned
+    from tinygrad_ft.train.sentiment import is_text_cnn, measured_text_cnn
 
-    found = Finetuned.read(arguments.model, max_length=arguments.max_length, batch_size=arguments.batch_size)
     columns = {"text_column": arguments.text_column, "label_column": arguments.label_column}
+    if is_text_cnn(Path(arguments.model)):
+        labelled = read_labelled(arguments.data, **columns)
+        measures = measured_text_cnn(Path(arguments.model), labelled)
+        print(f"{arguments.data}: {len(labelled):,} texts")
+        print(measured_line(measures))
+        return 0
+    found = Finetuned.read(arguments.model, max_length=arguments.max_length, batch_size=arguments.batch_size)
     measures, count = found.measure(arguments.data, **columns)
     print(f"{arguments.data}: {count}")
     print(measured_line(measures))

@@ -112,8 +112,7 @@ def train_text_cnn(
     def evaluate(last: bool) -> Record:
         logits = logits_of(model, held_x)
         loss = ops.binary_cross_entropy_with_logits(tensor(logits), tensor(held_y.astype(np.float32))).item()
-        measures = classification_metrics((logits > 0).astype(np.int64), held_y, 2)
-        return {"val_loss": loss} | {f"val_{name}": value for name, value in measures.items()}
+        return {"val_loss": loss} | {f"val_{name}": value for name, value in _measures(logits, held_y).items()}
 
     def sample() -> str:
         with no_grad():
@@ -147,7 +146,7 @@ def train_text_cnn(
         callbacks=(BestWeights(),) if running.patience is None else (),  # with patience, carry_out takes them
     )
     with model.evaluating(), no_grad():
-        measures = classification_metrics((logits_of(model, test_x) > 0).astype(np.int64), test_y, 2)
+        measures = _measures(logits_of(model, test_x), test_y)
     storage.write_atomically(out / "metrics.json", json.dumps(measures, indent=2) + "\n")
     return measures
 
@@ -176,13 +175,32 @@ def said_by_text_cnn(folder: Path, texts: Sequence[str]) -> list[tuple[str, str,
     """
     if not all(text.strip() for text in texts):
         raise ValueError("a text is empty: give one that has words")
+    logits, classes = _asked(folder, texts)
+    chances = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    return [(t, classes[int(p > 0.5)], float(max(p, 1 - p))) for t, p in zip(texts, chances, strict=True)]
+
+
+def measured_text_cnn(folder: Path, labelled: LabelledTexts) -> dict[str, float]:
+    """accuracy, precision, recall and f1 on other texts, from 0 to 1, of the model in a run's folder.
+
+    Raises:
+        OSError, ValueError: as `said_by_text_cnn`; ValueError also if a label is none of those trained on.
+    """
+    logits, classes = _asked(folder, labelled.texts)
+    return _measures(logits, labelled.numbered(classes))
+
+
+def _measures(logits: np.ndarray[Any, Any], sides: np.ndarray[Any, Any]) -> dict[str, float]:
+    return classification_metrics((logits > 0).astype(np.int64), sides, 2)
+
+
+def _asked(folder: Path, texts: Sequence[str]) -> tuple[np.ndarray[Any, Any], list[str]]:
+    """Logits (texts,) by the model in a run's folder, and its two classes."""
     model, config = load_model(folder)
     assert isinstance(model, TextCNN)
     tokenizer, classes, length = _described(folder, config, model.config)
     with no_grad():
-        logits = logits_of(model, tokenizer.encode(texts, length))
-    chances = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    return [(t, classes[int(p > 0.5)], float(max(p, 1 - p))) for t, p in zip(texts, chances, strict=True)]
+        return logits_of(model, tokenizer.encode(texts, length)), classes
 
 
 def _described(folder: Path, config: dict[str, Any], sizes: TextCNNConfig) -> tuple[WordTokenizer, list[str], int]:
