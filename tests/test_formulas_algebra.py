@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from mpmath import MPContext
 
 from tinygrad_ft.explain import algebra, signs
-from tinygrad_ft.explain.algebra import add, divide, multiply, negative, power
-from tinygrad_ft.explain.expression import ONE, TWO, ZERO, E, plain_number, symbol
+from tinygrad_ft.explain.algebra import absolute, add, divide, multiply, negative, power
+from tinygrad_ft.explain.expression import ONE, TWO, ZERO, E, Expression, plain_number, symbol
 from tinygrad_ft.explain.matrix import matmul, total, transpose
 from tinygrad_ft.explain.simplify import apply
 from tinygrad_ft.explain.values import evaluate, simplified
@@ -209,3 +209,14 @@ def test_a_formula_that_nobody_could_read_is_refused():
     with pytest.raises(ValueError, match="the formula has grown beyond"):
         for _ in range(40):
             x = power(add(x, apply("sin", x)), Y)
+
+
+def test_an_absolute_value_times_the_sign_meets_its_like():
+    product = multiply(absolute(X), apply("sign", X), power(X, plain_number(-2)))
+    assert signs.text(product) == "1/x" and simplified(product) == product
+
+
+def test_the_sum_of_all_of_a_softmax_of_rows_is_how_many_rows_there_are():
+    rows = Expression("softmax", (A,), shape=(3, 4))
+    columns = total(rows, (3, 4), (-2,))
+    assert total(columns, (1, 4), (-1,)) == plain_number(3)

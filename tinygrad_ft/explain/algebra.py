@@ -150,7 +150,7 @@ def _without_fractions_inside(made: list[Expression]) -> list[Expression] | None
 
 
 def _length(parts: Terms) -> int:
-    return sum(u.size + (c != 1) for u, c in parts.items())
+    return sum(u.size + (c not in (1, -1)) for u, c in parts.items())
 
 
 def _exact(value: Value) -> Value:
@@ -215,10 +215,10 @@ def multiply(*factors: Expression) -> Expression:
         one = power(base, add(*exponents))
         merged = merged or len(exponents) > 1 or one.head in ("number", "product")
         made.append(one)
-    made, softened = _softened(_signed(made))
+    made, softened = _softened(signed := _signed(made))
     made, sign = _signs(made)
     coefficient *= sign
-    if merged or softened:  # what became of them may meet other factors
+    if merged or softened or len(signed) < len(powers):  # what became of them may meet other factors
         return multiply(plain_number(coefficient), *made)
     if len(made) > 1 and (cleared := _without_fractions_inside(made)):
         return multiply(plain_number(coefficient), *cleared)

@@ -57,10 +57,13 @@ def matrix_of(x: Expression, g: Expression, rows: int) -> Expression:
 def _into_the_vector(x: Expression) -> Expression | None:
     """A M v with the parts of M taken apart: of a sum the terms, of diag(c) B diag(r) v the vector c * (B (r * v))."""
     *front, m, v = x.args
-    if m.head == "sum":
-        terms = [uncolumn(matmul(t, column(v), m.shape[0], m.shape[1], 1)) for t in m.args]
-        return add(*(_after(front, t, m.shape[0]) for t in terms))
-    if m.head != "product":
+    factors = m.args if m.head == "product" else (m,)
+    inner = next((f for f in factors if f.head == "sum"), None)
+    if inner is not None:
+        terms = [multiply(*(f for f in factors if f is not inner), t) for t in inner.args]
+        products = [uncolumn(matmul(t, column(v), m.shape[0], m.shape[1], 1)) for t in terms]
+        return add(*(_after(front, t, m.shape[0]) for t in products))
+    if all(len(f.shape) == 2 and f.head != "column" for f in factors):
         return None
     scalars = [f for f in m.args if not f.shape]
     left = multiply(*(uncolumn(f) for f in m.args if f.head == "column"))

@@ -64,7 +64,9 @@ def _reduced(x: Expression, axis: int, name: str) -> Expression:
         return _reduced(x.args[0], -1, name)
     if len(x.shape) == 2 and axis == -1:
         return column(Expression("reduce", (x,), (name, (-1,)), x.shape[:1]))
-    if len(x.shape) == 1 and x.head == "reduce" and x.data[0] == name and len(x.data[1]) == 1:  # of rows, of columns
+    if len(x.shape) == 1 and x.head == "reduce" and x.data == (name, (-2,)):  # of all, by way of the rows
+        return total(x.args[0], x.args[0].shape, (-2, -1), name)
+    if len(x.shape) == 1 and x.head == "reduce" and x.data == (name, (-1,)):
         return Expression("reduce", x.args, (name, (-2, -1)))
     return Expression("reduce", (x,), (name, (axis,)), x.shape[1:] if len(x.shape) == 2 else ())
 
