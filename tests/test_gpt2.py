@@ -14,7 +14,7 @@ from tinygrad_ft.models import GPT2Config, GPT2LMHeadModel, GPT2Model, from_pret
 TINY = GPT2Config(
     vocab_size=29, n_positions=16, n_embd=12, n_layer=2, n_head=3, bos_token_id=None, eos_token_id=None
 )  # fmt: skip
-PLAIN_GELU = dataclasses.replace(TINY, activation_function="gelu", n_inner=20)
+PLAIN_GELU = dataclasses.replace(TINY, activation_function="gelu", n_inner=20, eos_token_id=(1, 2))
 
 
 def tiny(config=TINY, kind=GPT2LMHeadModel, seed=0, spread=0.4):

@@ -64,6 +64,7 @@ def test_older_and_newer_files_name_the_rotations_base(keys):
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu': this Llama computes 'silu' only"),
         ({"rope_scaling": {"rope_type": "llama3"}}, "rotations of type 'llama3'"),
         ({"rope_scaling": {"type": "linear"}}, "rotations of type 'linear'"),
+        ({"rope_parameters": "default"}, "rope_parameters must be a table: got 'default'"),
         ({"model_type": "mistral"}, "of type 'mistral', and not a 'llama'"),
     ],
 )

@@ -71,6 +71,13 @@ def test_transformers_reads_the_same_from_our_gguf_file(tmp_path, rng):
         ({"more": ["rope_freqs.weight"]}, "missing nothing; unexpected rope_freqs.weight"),
         ({"changes": {"block_count": 1}}, "Llama of 1 layers: missing nothing; unexpected model.layers.1.input"),
         ({"changes": {"embedding_length": 24}}, r"token_embd.weight has shape \(29, 12\), .* ask for \(29, 24\)"),
+        (
+            {"changes": {"embedding_length": 1 << 31}},
+            "embedding_length = 2147483648, and has 20 tensors",
+        ),
+        ({"changes": {"vocab_size": 30, "feed_forward_length": 99}}, "vocab_size = 30, llama.feed_forward_length = 99"),
+        ({"changes": {"attention.key_length": 8, "rope.dimension_count": 8}}, "key_length = 48, .* at most 29 rows"),
+        ({"changes": {"block_count": 1 << 31}}, "block_count = 2147483648, and has 20 tensors of at most 29 rows"),
         ({"changes": {"embedding_length": None}}, "lack llama.embedding_length"),
         ({"changes": {"attention.head_count_kv": 4}}, "multiple of its num_key_value_heads: got 6 and 4"),
         ({"changes": {"rope.dimension_count": 2}}, "rotates 2 of 4 numbers"),

@@ -67,6 +67,10 @@ class GGUF:
         """Of the tensors, in the order of the file."""
         return list(self._places)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of a tensor, without reading it; KeyError if there is none of that name."""
+        return tuple(self._places[name][3])
+
     def tensor(self, name: str) -> np.ndarray[Any, Any]:
         """A tensor as numbers: what is stored in blocks becomes float32; plain numbers stay as they are, and mapped.
 

@@ -40,7 +40,7 @@ class GPT2Config:
     layer_norm_epsilon: float = 1e-5
     initializer_range: float = 0.02
     bos_token_id: int | None = 50256
-    eos_token_id: int | None = 50256
+    eos_token_id: int | tuple[int, ...] | None = 50256
 
     def __post_init__(self) -> None:
         for name in (*_SIZES, *(() if self.n_inner is None else ("n_inner",))):
@@ -72,7 +72,10 @@ class GPT2Config:
         for key, value in _FIXED.items():
             if config.get(key, value) != value:
                 raise ValueError(f"config.json asks for {key} = {config[key]!r}: this GPT-2 computes {value!r} only")
-        return cls(**{name: config[name] for name in cls.__dataclass_fields__ if name in config})
+        found = {name: config[name] for name in cls.__dataclass_fields__ if name in config}
+        if isinstance(found.get("eos_token_id"), list):
+            found["eos_token_id"] = tuple(found["eos_token_id"])
+        return cls(**found)
 
     def to_dict(self) -> dict[str, Any]:
         """What config.json holds, as Hugging Face reads it."""

@@ -103,6 +103,8 @@ class LlamaConfig:
                 raise ValueError(f"config.json asks for {key} = {config[key]!r}: this Llama computes {value!r} only")
         found = {name: config[name] for name in cls.__dataclass_fields__ if config.get(name) is not None}
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}  # newer and older files
+        if not isinstance(rope, dict):
+            raise ValueError(f"config.json's rope_parameters must be a table: got {rope!r}")
         kind = rope.get("rope_type", rope.get("type", "default"))
         if kind != "default":
             raise ValueError(f"config.json asks for rotations of type {kind!r}: this Llama computes 'default' only")

@@ -46,6 +46,7 @@ def load_gguf(path: str | os.PathLike[str] | GGUF) -> LlamaForCausalLM:
     config = config_of(
         file.metadata, tied="lm_head.weight" not in names, biased="model.layers.0.self_attn.q_proj.bias" in names
     )
+    _require_sizes(file, config)
     model = LlamaForCausalLM(config, rng=_Blank(np.random.PCG64()))
     own = model.state_dict()
     missing, unexpected = sorted(own.keys() - names.keys()), sorted(names.keys() - own.keys())
@@ -67,6 +68,27 @@ def load_gguf(path: str | os.PathLike[str] | GGUF) -> LlamaForCausalLM:
         tensor.array[...] = array
     model.eval()
     return model
+
+
+def _require_sizes(file: GGUF, config: LlamaConfig) -> None:
+    """Before room is made for them: no size is more than the file's tensors have, which are not larger than the file.
+
+    Raises:
+        ValueError: if one is.
+    """
+    most = max((n for name in file.names for n in file.shape(name)), default=0)
+    widths = {
+        "vocab_size": config.vocab_size,
+        "embedding_length": config.hidden_size,
+        "feed_forward_length": config.intermediate_size,
+        "attention.head_count times key_length": config.num_attention_heads * config.width_of_head,
+    }
+    wrong = {name: n for name, n in widths.items() if n > most}
+    if config.num_hidden_layers > len(file.names):
+        wrong["block_count"] = config.num_hidden_layers
+    if wrong:
+        asked = ", ".join(f"llama.{name} = {n}" for name, n in wrong.items())
+        raise ValueError(f"{file.path} asks for {asked}, and has {len(file.names)} tensors of at most {most} rows")
 
 
 def name_of(name: str) -> str:
