@@ -5,11 +5,12 @@ from math import log
 
 import numpy as np
 import pytest
+from tiny_models import CONFIG, write_causal, write_model, write_reviews
 
 import tinygrad_ft as tg
 from tinygrad_ft import nn, ops
 from tinygrad_ft.cli import main
-from tinygrad_ft.models import GPT, MLP, GPTConfig, MLPConfig
+from tinygrad_ft.models import GPT, MLP, GPTConfig, MLPConfig, TextCNN, TextCNNConfig, text_cnn
 from tinygrad_ft.models.gpt import loss_of as next_token_loss
 from tinygrad_ft.ops.random import generator
 from tinygrad_ft.train import Callback, language, run
@@ -133,8 +134,7 @@ def test_an_adapter_and_a_head_that_begin_at_0_pass():
 
 
 def test_the_text_cnn_with_its_two_sides_as_floats_passes_every_check():
-    text_cnn = pytest.importorskip("tinygrad_ft.models.text_cnn")
-    model, sides = text_cnn.TextCNN(text_cnn.TextCNNConfig(WORDS, kernel=3), rng=rng()), (Y % 2).astype(np.float32)
+    model, sides = TextCNN(TextCNNConfig(WORDS, kernel=3), rng=rng()), (Y % 2).astype(np.float32)
     assert all(f.ok for f in sanity(model, text_cnn.loss_of, (SENTENCES, sides), classes=2))
     assert failed(sanity(model, text_cnn.loss_of, (SENTENCES, 0 * sides), classes=2)) == [LABELS]
 
@@ -532,6 +532,32 @@ def test_a_fault_is_told_by_the_command_and_its_exit_code(call, monkeypatch, wor
     assert code == 1
     assert "FAILED  initial loss" in out
     assert "what to do" in out
+
+
+@pytest.fixture
+def files(tmp_path):
+    """The words that name some reviews to fine-tune on."""
+    names = [f"--{part}={write_reviews(tmp_path / f'{part}.tsv', 40)}" for part in ("train", "valid")]
+    return [*names, "--max-length", "16"]
+
+
+@pytest.mark.parametrize("words", [(), ("--method", "lora", "--pooling", "mean")], ids=["full", "lora"])
+def test_the_command_checks_a_fine_tuning_with_what_is_frozen_and_adapted(call, files, tmp_path, words):
+    tiny = replace(CONFIG, hidden_dropout_prob=0.1)
+    code, out, err = call("finetune", "--model", write_model(tmp_path, tiny), *files, *words)
+    assert (code, err) == (0, "")
+    assert "16 rows, 2 different labels" in out
+    assert "two trainings differ" in out
+    assert out.endswith("6 checks: 6 ok\n")
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_pretrained_language_model_is_checked_but_for_its_first_loss(call, files, tmp_path, kind):
+    code, out, err = call("finetune", "--model", write_causal(tmp_path, kind), "--task", "clm", *files)
+    assert err == ""
+    assert "open    initial loss           not measured" in out
+    assert "ok      no view of the future" in out
+    assert (code, out.splitlines()[-1]) == (0, "7 checks: 6 ok, 1 open")
 
 
 @pytest.mark.parametrize("words", [("--task", "mlm"), ("--method", "head")])
