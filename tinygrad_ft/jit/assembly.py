@@ -67,18 +67,29 @@ class Assembly:
         lives = lifetimes(self.items, record, kept, self.unstored)
         self.arena = Arena()
         self.arena.place(lives)
-        ground = self.ground.of(self.arena.size)
+        drawn, behind = dict[int, int](), _rounded(self.arena.size)
+        for i, root in enumerate(record.roots):
+            if root.kind is EACH_TIME and i not in kept:  # what Python makes at each replay lies behind the arena
+                drawn[i], behind = behind, behind + _rounded(root.nbytes)
+        ground = self.ground.of(behind)
         self.memory: dict[int, Any] = {}
         for i, root in enumerate(record.roots):
             size = root.nbytes
             if i in self.arena.places:
                 self.memory[i] = ground[self.arena.places[i] : self.arena.places[i] + size]
+            elif i in drawn:
+                self.memory[i] = ground[drawn[i] : drawn[i] + size]
             elif i in record.constants:
                 self.memory[i] = root.bytes.copy()  # who was handed it may write into it
-            elif root.kind in (HELD, GRADIENT, EACH_TIME):
+            elif root.kind in (HELD, GRADIENT):
                 self.memory[i] = root.bytes
-            elif root.kind is ARGUMENT or i in kept:
+            elif root.kind in (ARGUMENT, EACH_TIME) or i in kept:
                 self.memory[i] = aligned(size)
+
+    def made_anew(self, i: int) -> Any:
+        """The array into which Python puts what it makes at each replay."""
+        root = self.record.roots[i]
+        return np.ndarray(root.shape, root.dtype, self.memory[i]) if root.nbytes else np.empty(root.shape, root.dtype)
 
     def view(self, ref: Ref) -> Any:
         """The array that a Ref stands for."""
@@ -228,6 +239,10 @@ def _view(ref: Ref, memory: Any) -> Any:
 
 def _names(line: Line, root: int) -> bool:
     return any(isinstance(x, Ref) and x.root == root for x in (*line.inputs, *line.outputs))
+
+
+def _rounded(size: int) -> int:
+    return -(-size // ALIGNED) * ALIGNED
 
 
 def aligned(size: int) -> Any:

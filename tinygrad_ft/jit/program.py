@@ -64,7 +64,7 @@ class Program:
             for i, root in enumerate(record.roots)
             if root.kind is HELD and root.owner is not None and _shows(root.owner, root.array)
         ]
-        self._events = [(None if i < 0 else record.roots[i].array, do) for i, do in record.events]
+        self._events = [(None if i < 0 else self.assembly.made_anew(i), do) for i, do in record.events]
 
     def _room(self, i: int) -> Any:
         """Where an argument is copied to; None for a large one."""

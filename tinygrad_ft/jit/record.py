@@ -326,6 +326,9 @@ class Recorder(Watch):
         """Let go of what ops made: all has been noted that is to be known of it."""
         self.left = self._gradients()
         self._known.clear()
+        for root in self.roots:
+            if root.kind is EACH_TIME:  # a replay has a place of its own for what it draws
+                root.let_go()
 
     def settle(self) -> None:
         """The call is over, and nothing is to be undone."""

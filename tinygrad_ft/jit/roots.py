@@ -36,10 +36,11 @@ class Root:
     made lives as long as the step itself holds it: `gone` is called when it is no more.
     """
 
-    __slots__ = ("_array", "before", "kind", "nbytes", "overwritten", "owner", "seen")
+    __slots__ = ("_array", "before", "dtype", "kind", "nbytes", "overwritten", "owner", "seen", "shape")
 
     def __init__(self, kind: str, array: Any, owner: Any = None, gone: Callable[[Any], object] | None = None):
         self.kind, self.owner, self.nbytes = kind, owner, array.nbytes
+        self.shape, self.dtype = array.shape, array.dtype
         self._array: Callable[[], Any] = weak(array, gone) if kind is FRESH else lambda: array
         self.seen = checksum(flat(array))  # so that a change past all ops is noticed
         self.before: Any = None  # its numbers before an op first wrote into what was there before the step
@@ -49,6 +50,10 @@ class Root:
     def array(self) -> Any:
         """The array that owns the memory; None if an op made it, and it is no more."""
         return self._array()
+
+    def let_go(self) -> None:
+        """Keep the array no longer."""
+        self._array = lambda: None
 
     @property
     def bytes(self) -> Any:
