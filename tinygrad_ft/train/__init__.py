@@ -5,6 +5,7 @@ from tinygrad_ft.train.checkpoint import Checkpoints, load_checkpoint, write_che
 from tinygrad_ft.train.classify import train_mlp
 from tinygrad_ft.train.folder import load_model
 from tinygrad_ft.train.language import continue_text, train_transformer
+from tinygrad_ft.train.penalty import penalised
 from tinygrad_ft.train.run import Running, carry_out
 from tinygrad_ft.train.tensorboard import TensorBoard
 from tinygrad_ft.train.trainer import Diverged, Trainer
@@ -22,6 +23,7 @@ __all__ = [
     "continue_text",
     "load_checkpoint",
     "load_model",
+    "penalised",
     "train_mlp",
     "train_transformer",
     "write_checkpoint",
