@@ -17,7 +17,7 @@ from tinygrad_ft.cli import main
 from tinygrad_ft.data import WordTokenizer, read_labelled
 from tinygrad_ft.train import load_model
 from tinygrad_ft.train.folder import read_metrics
-from tinygrad_ft.train.sentiment import is_text_cnn, said_by_text_cnn
+from tinygrad_ft.train.sentiment import is_text_cnn, measured_text_cnn, said_by_text_cnn
 
 ROOT = Path(__file__).resolve().parents[1]
 GOOD, BAD = ("good", "great", "fine", "lovely", "warm"), ("bad", "awful", "poor", "cold", "dull")
@@ -281,6 +281,19 @@ def test_evaluate_prints_what_the_run_had_measured_and_other_numbers_for_turned_
     assert f"accuracy {1 - accuracy:.4f}" in call("evaluate", "--model", out, "--data", turned)[1]
     other = write(tmp_path / "other.tsv", [*rows(40, 2), ("a film", "maybe")])
     failed(call("evaluate", "--model", out, "--data", other), f"{other}:42: the label 'maybe' is none of those trained")
+
+
+def test_the_accuracy_is_the_share_of_texts_whose_likelier_class_is_right(call, parts, tmp_path):
+    """Of a model that has hardly learned, whose chances lie about a half."""
+    out = tmp_path / "run"
+    assert call("train", "text-cnn", *parts, *QUICK, "--epochs", 1, "--lr", 0.006, "--out", out)[0] == 0
+    made = rows(200, 4)
+    said = said_by_text_cnn(out, [text for text, _ in made])
+    assert max(p for *_, p in said) < 0.6
+    assert {label for _, label, _ in said} == {"yes", "no"}
+    right = np.mean([label == wanted for (_, label, _), (_, wanted) in zip(said, made, strict=True)])
+    measures = measured_text_cnn(out, read_labelled(write(tmp_path / "more.tsv", made)))
+    assert measures["accuracy"] == pytest.approx(right)
 
 
 def test_an_empty_text_is_refused(call, trained):

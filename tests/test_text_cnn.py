@@ -45,6 +45,7 @@ def test_logits_are_those_of_pytorch_with_the_same_weights(rng):
     torch = pytest.importorskip("torch")
     F = torch.nn.functional
     model = TextCNN(SMALL, rng=rng)
+    model.conv.bias.array[...] = rng.standard_normal(6) * 0.1  # so that ReLU has something to cut off
     ids = rng.integers(0, 20, (5, 9))
     w = {name: torch.tensor(t.numpy_copy()) for name, t in model.state_dict().items()}
     x = F.conv1d(
@@ -57,6 +58,26 @@ def test_logits_are_those_of_pytorch_with_the_same_weights(rng):
 def test_its_gradients_are_right(rng):
     model = TextCNN(SMALL, rng=rng).to("float64")
     assert_gradients(model, tg.tensor(rng.integers(0, 20, (4, 8))), order=1)  # of second order it has jumps
+
+
+def test_only_patterns_that_are_found_count(rng):
+    model = TextCNN(SMALL, rng=rng)
+    model.conv.bias.array[...] = -10.0
+    model.output.bias.array[...] = 0.25
+    assert model(tg.tensor(rng.integers(0, 20, (5, 9)))).array.tolist() == [0.25] * 5
+
+
+def test_patterns_are_dropped_in_training_only(rng):
+    model = TextCNN(TextCNNConfig(20, 4, 64, 3, dropout=0.5), rng=rng)
+    model.conv.bias.array[...] = 1.0
+    model.output.weight.array[...] = 1.0
+    ids = tg.tensor(rng.integers(0, 20, (1, 9)))
+    logits = [model(ids).item() for _ in range(400)]
+    with model.evaluating():
+        whole = model(ids).item()
+        assert model(ids).item() == whole
+    assert np.std(logits) > 0.05 * whole
+    assert np.mean(logits) == pytest.approx(whole, rel=0.05)
 
 
 def test_a_text_as_long_as_a_pattern_will_do_and_a_shorter_one_is_refused(rng):
