@@ -8,6 +8,9 @@
 `engine.py` is the page to read first.
 """
 
+from importlib import import_module
+from typing import Any
+
 from tinygrad_ft import autograd, func, linalg, nn, ops, optim
 from tinygrad_ft.autograd import enable_grad, no_grad
 from tinygrad_ft.creation import (
@@ -72,3 +75,10 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`explain` comes when it is first named: nobody else pays for its import."""
+    if name != "explain":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module("tinygrad_ft.explain")

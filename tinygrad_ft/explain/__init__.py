@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 # name -> the module that has it: each comes when it is first named
 HOMES = {
     "Abbreviated": "abbreviate",
+    "Explanation": "explanation",
     "Formulated": "formulas",
+    "Health": "health",
     "ParseError": "parser",
     "abbreviated": "abbreviate",
+    "cost": "cost",
+    "explain": "explanation",
     "formula": "formulas",
     "parse": "parser",
     "parse_values": "parser",
@@ -28,3 +34,14 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*__all__, "HOMES"]
+
+
+class _Room(ModuleType):
+    """This module itself, which can be called: `tg.explain(loss)` is `explain(loss)`."""
+
+    def __call__(self, y: Any, model: Any = None, *, gradient: Any = None) -> Any:
+        """See `explanation.explain`."""
+        return __getattr__("explain")(y, model, gradient=gradient)
+
+
+sys.modules[__name__].__class__ = _Room
