@@ -79,6 +79,7 @@ GOOD = {"a": described()}
         (file_of(b"\xff\xfe"), "its header is not JSON"),
         (file_of(b"[" * 50_000), "its header is not JSON"),
         (file_of(b"[]"), "not a JSON object"),
+        (file_of(b" " + json.dumps(GOOD).encode()), "not a JSON object from its first byte on"),
         (file_of(b'{"a": 1, "a": 2}'), "a name comes twice"),
         (file_of({"__metadata__": {"a": 1}, **GOOD}), "__metadata__ is not an object of texts"),
         (file_of({"__metadata__": []}), "__metadata__ is not an object of texts"),

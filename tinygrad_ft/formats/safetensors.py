@@ -75,8 +75,8 @@ def _header(path: Path, size: int) -> tuple[dict[str, Any], int]:
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         said = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
         raise _not_whole(path, f"its header is not JSON: {said}") from None
-    if not isinstance(header, dict):
-        raise _not_whole(path, "its header is not a JSON object")
+    if not isinstance(header, dict) or text[:1] != b"{":  # the format allows white space after the object only
+        raise _not_whole(path, "its header is not a JSON object from its first byte on")
     metadata = header.get("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise _not_whole(path, "its __metadata__ is not an object of texts")
