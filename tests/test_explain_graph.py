@@ -129,7 +129,8 @@ def test_labels_that_would_break_mermaid_are_escaped_and_the_check_sees_those_th
 
 
 def test_svg_is_wellformed_in_the_pages_own_colour_and_holds_every_name(tmp_path):
-    loss, *_ = small()
+    loss, _, w, _ = small()
+    assert w.requires_grad
     picture = tg.explain(loss).svg()
     root = ElementTree.fromstring(picture)
     assert "w" in {text.text for text in root.iter("{http://www.w3.org/2000/svg}text")}
