@@ -66,7 +66,7 @@ def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
 
     arrays = {}
     for name, value in state.items():
-        array = value.numpy_copy() if isinstance(value, Tensor) else value
+        array = value.cpu().array if isinstance(value, Tensor) else value  # no copy: weights may be most of the memory
         if not isinstance(array, np.ndarray):
             raise TypeError(f"save takes named Tensors or arrays: {name!r} is {type(value).__name__}")
         arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
