@@ -15,7 +15,7 @@ HOMES = {
     "Health": "health",
     "ParseError": "parser",
     "abbreviated": "abbreviate",
-    "cost": "cost",
+    "cost_of": "cost",
     "explain": "explanation",
     "formula": "formulas",
     "parse": "parser",
