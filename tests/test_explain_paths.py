@@ -175,3 +175,14 @@ def test_html_of_names_that_look_like_html_is_escaped():
     html = tg.explain(y)._repr_html_()
     assert "<b>" not in html
     assert "&lt;b&gt;" in html
+
+
+def test_the_command_shows_steps_and_paths(capsys):
+    from tinygrad_ft.cli import main
+
+    assert main(["explain", "x * y + x", "--at", "x=2,y=3", "--wrt", "x", "--steps", "--paths"]) == 0
+    shown = capsys.readouterr().out
+    assert "hands on  to x: 3" in shown
+    assert "sum over 2 paths" in shown
+    assert main(["explain", "2 + 3", "--steps"]) == 1
+    assert "there are no steps to show" in capsys.readouterr().err

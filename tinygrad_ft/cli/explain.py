@@ -27,6 +27,8 @@ def add_commands(commands: Any) -> None:
     shown.add_argument("--wrt", metavar="NAMES", help="by which variables, such as x,y (default: by all)")
     shown.add_argument("--order", type=int, default=1, help=f"1 to {MOST_ORDERS}, all up to it (default: 1)")
     shown.add_argument("--latex", action="store_true", help="only the formulas, as LaTeX (default: text and numbers)")
+    shown.add_argument("--steps", action="store_true", help="also the backward pass, step by step (default: not)")
+    shown.add_argument("--paths", action="store_true", help="also every path to each variable (default: not)")
     shown.set_defaults(run=_explain)
 
 
@@ -52,7 +54,31 @@ def _explain(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--wrt names {unknown[0]!r}, which is not in the expression: it has {', '.join(names)}")
     for line in _lines(tree, values, list(dict.fromkeys(wrt)), arguments.order, arguments.latex):
         print(line)
+    for part in _walked(tree, values, wrt, arguments.steps, arguments.paths):
+        print(f"\n{part}")
     return 0
+
+
+def _walked(tree: Any, values: dict[str, Any], wrt: list[str], steps: bool, paths: bool) -> Any:
+    """The backward pass of the engine itself, and its paths; of a value of many numbers that of their sum."""
+    if not (steps or paths):
+        return
+    import numpy as np
+
+    from tinygrad_ft.explain.explanation import Explanation
+    from tinygrad_ft.explain.parser import compute
+    from tinygrad_ft.tensor import Tensor, tensor
+
+    leaves = {name: tensor(np.asarray(value, np.float64), requires_grad=name in wrt) for name, value in values.items()}
+    with np.errstate(all="ignore"):
+        y = compute(tree, leaves, lambda c: tensor(np.float64(c)))
+        if not isinstance(y, Tensor) or y.node is None:
+            raise ValueError("no op stands between the variables and the value, so there are no steps to show")
+        explanation = Explanation(y, [(name, leaf) for name, leaf in leaves.items() if leaf.node is not None])
+        if steps:
+            yield explanation.derivation()
+        if paths:
+            yield from (explanation.paths(leaf) for leaf in leaves.values() if leaf.node in explanation.recorded.number)
 
 
 def _lines(tree: Any, values: dict[str, Any], wrt: list[str], order: int, latex: bool) -> Any:

@@ -81,7 +81,7 @@ class Cost:
     def __init__(self, recorded: Recorded):
         self.recorded = recorded
         self.inputs = sum(prod(recorded.nodes[i].shape) for i in recorded.leaves)
-        self.outputs = prod(recorded.root.shape)
+        self.outputs: int = prod(recorded.root.shape)
         works = [work_of(node) for node in recorded.nodes]
         edges = [sum(p is not None for p in parents) for parents in recorded.parents]
         self.value = sum(value for value, _, _ in works)
@@ -212,8 +212,8 @@ def cost_of(f: Callable[..., Any], *inputs: Any) -> Cost:
 
 def _bytes(node: Node) -> int:
     if isinstance(node.shape, list):
-        return sum(prod(s) for s in node.shape) * 8
-    return prod(node.shape) * int(np.dtype(node.dtype).itemsize)
+        return int(sum(prod(s) for s in node.shape)) * 8
+    return int(prod(node.shape)) * int(np.dtype(node.dtype).itemsize)
 
 
 def _base(array: Any) -> int:

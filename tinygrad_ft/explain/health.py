@@ -78,7 +78,7 @@ class Health(Watch):
 
     def _note(self, positive: np.ndarray[Any, Any]) -> None:
         axis = 1 if positive.ndim == 4 else positive.ndim - 1
-        alive = positive.any(axis=tuple(i for i in range(positive.ndim) if i != axis))
+        alive = np.asarray(positive.any(axis=tuple(i for i in range(positive.ndim) if i != axis)))
         if self._seen == len(self.units):
             self.units.append(Units(alive))
         elif self.units[self._seen].alive.shape == alive.shape:
