@@ -2,6 +2,7 @@
 
 import re
 import time
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -199,3 +200,24 @@ def test_importing_the_package_does_not_import_the_explainer(tmp_path):
 
     program = "import sys, tinygrad_ft; assert 'tinygrad_ft.explain' not in sys.modules; tinygrad_ft.explain.formula"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def hidden(sizes, found):
+    """Arrows that run behind a box, by the straight parts of their routes."""
+    return [
+        (arrow, i)
+        for arrow, route in found.routes.items()
+        for i, ((w, h), (x, y)) in enumerate(zip(sizes, found.places, strict=True))
+        if i not in arrow
+        for (ax, ay), (bx, by) in pairwise(route)
+        if ax == bx and abs(ax - x) < w / 2 and min(ay, by) < y + h / 2 - 1e-6 and max(ay, by) > y - h / 2 + 1e-6
+    ]
+
+
+def test_long_arrows_pass_beside_the_boxes_of_the_layers_between():
+    sizes = [(100.0, 40.0)] * 6
+    found = layout(sizes, [(0, 1), (1, 2), (2, 3), (0, 3), (0, 4), (4, 5), (1, 5)])
+    assert hidden(sizes, found) == []
+    found.routes[0, 3] = [found.places[0], (found.places[0][0], found.places[3][1])]
+    found.places[1] = (found.places[0][0], found.places[1][1])
+    assert hidden(sizes, found) != []

@@ -15,7 +15,7 @@ from tinygrad_ft.explain.record import Recorded
 from tinygrad_ft.explain.table import shape_text, shown
 
 UNFOLDED = 60  # nodes that are drawn one by one
-BOXES = 40  # that a folded graph has at most, leaves outside of all modules apart
+BOXES = 24  # that a folded graph has at most, leaves outside of all modules apart
 
 
 @dataclass

@@ -19,7 +19,7 @@ MOST_LANES = 20_000
 
 @dataclass
 class Layout:
-    """The middle of each box, the points that each arrow passes, and the size of the whole, in pixels."""
+    """The middle of each box, the points that each arrow passes between its ends, and the size of all, in pixels."""
 
     places: list[tuple[float, float]]
     routes: dict[tuple[int, int], list[tuple[float, float]]]
@@ -74,13 +74,22 @@ def layout(sizes: Sequence[tuple[float, float]], arrows: Sequence[tuple[int, int
         down[a].append(b)
     _order(rows, up, down)
     x = _columns(rows, up, down, widths)
-    y, tops = 0.0, []
+    y = 0.0
+    bands: list[tuple[float, float]] = []  # top and bottom of each layer
     for row in rows:
         tall = max((sizes[i][1] for i in row if i < count), default=0.0)
-        tops.append(y + tall / 2)
+        bands.append((y, y + tall))
         y += tall + DROP
-    places = [(x[i], tops[layer[i]]) for i in range(count)]
-    routes = {arrow: [(x[i], tops[layer[i]]) for i in chain] for arrow, chain in lanes.items()}
+    places = [(x[i], sum(bands[layer[i]]) / 2) for i in range(count)]
+    # upright through a layer, and aside only between layers: so no arrow runs behind a box
+    routes = {
+        (a, b): [
+            (x[a], bands[layer[a]][1]),
+            *((x[i], end) for i in chain for end in bands[layer[i]]),
+            (x[b], bands[layer[b]][0]),
+        ]
+        for (a, b), chain in lanes.items()
+    }
     right = max((x[i] + widths[i] / 2 for i in range(len(layer))), default=0.0)
     return Layout(places, routes, right, max(y - DROP, 0.0))
 
