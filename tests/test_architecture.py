@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "data": set(),
     "train": NETWORKS | {"data", "jit", "kernel_choice"},
     "finetune": NETWORKS | {"data", "formats", "train"},
-    "explain": CALCULUS | {"watch", "source", "nn", "storage"},
+    "explain": CALCULUS | {"watch", "source", "nn", "storage", "gradcheck"},
     "jit": ENGINE | {"memory", "watch", "storage", "threads", "source", "cache"},
     "cuda": ENGINE | {"ops", "kernel_choice", "storage", "cache"},  # of ops: what the example cases call
     "cli": NETWORKS
