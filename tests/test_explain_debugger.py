@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
 
 import numpy as np
 import pytest
@@ -75,6 +76,21 @@ def test_the_widget_holds_the_whole_pass_and_needs_no_network():
     last = {n: text for s in state["steps"] for n, text, _ in s["to"]}
     loss.backward()
     assert last[debugger.names.find(x)] == f"[{', '.join(f'{float(g):.4g}' for g in x.grad.array)}]"
+
+
+def test_a_page_that_strips_scripts_shows_the_text_and_what_to_do():
+    debugger = tg.explain(example()[0]).debugger().step()
+    html = re.sub(r"<script>.*?</script>", "", debugger._repr_html_(), flags=re.S)
+    assert debugger.heading() in unescape(html)
+    assert "Run this cell" in html
+    assert "<svg" not in html
+    assert "<button" not in html
+
+
+def test_the_widgets_picture_does_not_tell_gradients_before_they_arrive():
+    page = state_of(tg.explain(example()[0]).debugger()._repr_html_())["page"]
+    assert "value" in page
+    assert "grad " not in page
 
 
 def test_two_widgets_of_one_page_do_not_share_names():

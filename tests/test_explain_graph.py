@@ -3,6 +3,7 @@
 import re
 import time
 from itertools import pairwise
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import numpy as np
@@ -221,3 +222,22 @@ def test_long_arrows_pass_beside_the_boxes_of_the_layers_between():
     found.routes[0, 3] = [found.places[0], (found.places[0][0], found.places[3][1])]
     found.places[1] = (found.places[0][0], found.places[1][1])
     assert hidden(sizes, found) != []
+
+
+def test_a_notebook_gets_the_picture_as_an_image_that_survives_the_stripping_of_svg():
+    loss = small()[0]
+    picture = tg.explain(loss).svg()
+    html = picture._repr_html_()
+    assert "<svg" not in html
+    source = re.search(r'src="data:image/svg\+xml,([^"]*)"', html)[1]
+    assert unquote(source) == picture.alone()
+    assert ElementTree.fromstring(picture.alone()).tag.endswith("svg")
+    assert f'alt="{picture.caption}"' in html
+
+
+def test_every_arrow_ends_in_a_piece_with_a_direction():
+    loss = small()[0]
+    for path in re.findall(r'<path d="(M[^"]+)" ?[^>]*marker-end', tg.explain(loss).svg()):
+        numbers = [float(n) for n in re.findall(r"-?\d+\.\d+", path)]
+        points = list(zip(numbers[::2], numbers[1::2], strict=True))
+        assert points[-1] != points[-2]

@@ -177,7 +177,7 @@ class Cost:
             ["forward mode", f"{self.inputs:,}", f"{self.forward_mode(self.inputs):,}", f"{self.forward_bytes:,}"],
             ["reverse mode", f"{self.outputs:,}", f"{self.reverse_mode(self.outputs):,}", f"{self.reverse_bytes:,}"],
             [
-                f"reverse, {self.segments} checkpointed stretches",
+                f"reverse, {_count(self.segments, 'checkpointed stretch')}",
                 f"{self.outputs:,}",
                 f"{self.checkpointed(self.outputs):,}",
                 f"{self.checkpoint_bytes:,}",
@@ -187,9 +187,9 @@ class Cost:
     def _note(self) -> str:
         guess = f" Estimated, two an element: {', '.join(self.estimated)}." if self.estimated else ""
         return (
-            f"{self.inputs:,} inputs, {self.outputs:,} outputs; the value takes {self.value:,} multiplications, one "
-            f"pass of derivatives {self.derivative:,}. Forward mode is cheaper below {self.crossing:,} "
-            f"input{'s' if self.crossing != 1 else ''}, reverse mode above.{guess}"
+            f"{_count(self.inputs, 'input')}, {_count(self.outputs, 'output')}; the value takes "
+            f"{_count(self.value, 'multiplication')}, one pass of derivatives {self.derivative:,}. Forward mode is "
+            f"cheaper below {_count(self.crossing, 'input')}, reverse mode above.{guess}"
         )
 
     def __repr__(self) -> str:
@@ -208,6 +208,10 @@ def cost_of(f: Callable[..., Any], *inputs: Any) -> Cost:
     leaves = [Tensor(x.array if isinstance(x, Tensor) else np.asarray(x)).requires_grad_() for x in inputs]
     y = f(*leaves)
     return Cost(Recorded(y if isinstance(y, Tensor) else zeros(()), {leaf.node: leaf.array for leaf in leaves}))
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what if n == 1 else what + ('es' if what.endswith('h') else 's')}"
 
 
 def _bytes(node: Node) -> int:

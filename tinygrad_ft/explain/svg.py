@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from html import escape
+from html import escape, unescape
+from urllib.parse import quote
 
 from tinygrad_ft.explain.graph import Box, Drawing
 from tinygrad_ft.explain.layered import layout
@@ -11,6 +12,7 @@ from tinygrad_ft.storage import write_atomically
 
 LETTER, LINE, MARGIN = 7.0, 16.0, 12.0
 LONGEST = 46  # letters of a line
+PLAIN = " =:/;,()[]{}@!*'|.-+"  # what an attribute's data URI may hold as it is
 BOLD = ' font-weight="bold"'
 # form, not colour, tells the kinds apart: it survives greyscale and a dark page
 FORMS = {
@@ -27,17 +29,29 @@ ALONE = (
 
 
 class Picture(str):
-    """SVG text; a notebook shows it in its own text colour, a file that was saved is dark or light as its reader is."""
+    """SVG text, in the text colour of the page that it is put into."""
 
     __slots__ = ()
 
+    def alone(self) -> str:
+        """The text of a file that stands alone, dark or light as its reader is."""
+        opening = self.index(">") + 1
+        return self[:opening] + ALONE + self[opening:] + "\n"
+
     def _repr_html_(self) -> str:
-        return f'<div style="overflow:auto;max-height:640px;color:inherit">{self}</div>'
+        # an image: JupyterLab strips SVG elements from a notebook that its reader did not run, images it leaves
+        source = quote(self.alone(), safe=PLAIN)
+        image = f'<img alt="{escape(self.caption)}" style="max-width:none" src="data:image/svg+xml,{source}">'
+        return f'<div style="overflow:auto;max-height:640px">{image}</div>'
+
+    @property
+    def caption(self) -> str:
+        """What the picture is of."""
+        return unescape(self[self.index("<title>") + 7 : self.index("</title>")])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as a file that stands alone."""
-        opening = self.index(">") + 1
-        write_atomically(path, self[:opening] + ALONE + self[opening:] + "\n")
+        write_atomically(path, self.alone())
 
 
 def svg(drawn: Drawing, *, prefix: str = "n") -> Picture:
@@ -79,6 +93,8 @@ def _curve(points: list[tuple[float, float]]) -> str:
     (x, y), *rest = points
     text = f"M{x:.1f} {y:.1f}"
     for px, py in rest:
+        if (px, py) == (x, y):  # a piece of no length would leave the tip of the arrow without a direction
+            continue
         middle = (y + py) / 2
         text += f"C{x:.1f} {middle:.1f} {px:.1f} {middle:.1f} {px:.1f} {py:.1f}"
         x, y = px, py

@@ -1,4 +1,8 @@
-"""The debugger as a piece of HTML with its own script: no network, no extension, nothing left to load."""
+"""The debugger as a piece of HTML with its own script: no network, no extension, nothing left to load.
+
+JupyterLab strips scripts from a notebook that its reader neither ran nor trusts. So the script brings the page with it:
+what stands there until it runs is the text of the debugger.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_ft.explain.derivation import rule_of
+from tinygrad_ft.explain.graph import drawing
 from tinygrad_ft.explain.svg import svg
 from tinygrad_ft.explain.table import shown
 
@@ -23,6 +28,7 @@ SCRIPT = """
 (function(){
 const root=document.getElementById("ID"),state=STATE,at=q=>root.querySelector(q);
 let k=state.start;
+root.innerHTML=state.page;
 function draw(){
  const have=new Map([[state.seed[0],[state.seed[1],0]]]);
  for(let i=0;i<k;i++)for(const[n,text,arrived]of state.steps[i].to)have.set(n,[text,arrived]);
@@ -67,7 +73,7 @@ def widget(debugger: Debugger) -> str:
     if len(debugger.steps) > MOST:
         return f"<pre>{escape(repr(debugger))}</pre>"
     name = f"tgdebug{_new()}"
-    drawn = debugger.explanation.drawing()
+    drawn = drawing(debugger.recorded, debugger.names, {}, fold=None)  # gradients are the walk's to show
     box = drawn.box_of()
     names, ops = debugger.names, dict[str, None]()
     steps: list[dict[str, Any]] = []
@@ -85,7 +91,24 @@ def widget(debugger: Debugger) -> str:
             changed[edge.parent] = [edge.parent, shown(cotangents[edge.parent]), arrivals[edge.parent]]
         label = f"{names[step.number]} = {made}" if made else names[step.number]
         steps.append({"n": step.number, "op": op, "made": label, "rule": rule_of(node), "to": list(changed.values())})
+    buttons = "".join(
+        f'<button class="{kind}" style="{BUTTON}">{text}</button> '
+        for kind, text in (("first", "start"), ("back", "back"), ("step", "step"), ("last", "end"))
+    )
+    choices = "".join(f'<option value="{escape(op)}">{escape(op)}</option>' for op in ops)
+    page = (
+        f'{buttons}<input type="range" min="0" max="{len(steps)}" aria-label="step" style="vertical-align:middle"> '
+        f'<select aria-label="run to" style="{BUTTON}"><option value="">run to ...</option>{choices}</select>'
+        '<div class="where" style="margin-top:6px;font-weight:bold"></div>'
+        '<div class="rule" style="min-height:1.4em"></div>'
+        f'<div style="display:flex;flex-wrap:wrap;gap:16px"><div style="overflow:auto;max-height:560px">'
+        f"{svg(drawn, prefix=name + 'n')}</div>"
+        '<div style="overflow:auto;max-height:560px"><table style="border-collapse:collapse;color:inherit"><thead><tr>'
+        + "".join(f'<th style="text-align:left;padding:2px 10px">{t}</th>' for t in ("", "node", "so far", "arrivals"))
+        + "</tr></thead><tbody></tbody></table></div></div>"
+    )
     state = {
+        "page": page,
         "start": debugger.position,
         "seed": [len(debugger.recorded) - 1, shown(debugger.explanation.seed)],
         "steps": steps,
@@ -94,22 +117,10 @@ def widget(debugger: Debugger) -> str:
         "box": [box[i] for i in range(len(names))],
     }
     script = SCRIPT.replace("STATE", _json(state)).replace("ID", name)
-    buttons = "".join(
-        f'<button class="{kind}" style="{BUTTON}">{text}</button> '
-        for kind, text in (("first", "start"), ("back", "back"), ("step", "step"), ("last", "end"))
-    )
-    choices = "".join(f'<option value="{escape(op)}">{escape(op)}</option>' for op in ops)
     return (
-        f'<div id="{name}" style="color:inherit;font-family:ui-monospace,monospace;font-size:12px">{buttons}'
-        f'<input type="range" min="0" max="{len(steps)}" aria-label="step" style="vertical-align:middle"> '
-        f'<select aria-label="run to" style="{BUTTON}"><option value="">run to ...</option>{choices}</select>'
-        '<div class="where" style="margin-top:6px;font-weight:bold"></div>'
-        '<div class="rule" style="min-height:1.4em"></div>'
-        f'<div style="display:flex;flex-wrap:wrap;gap:16px"><div style="overflow:auto;max-height:560px">'
-        f"{svg(drawn, prefix=name + 'n')}</div>"
-        '<div style="overflow:auto;max-height:560px"><table style="border-collapse:collapse;color:inherit"><thead><tr>'
-        + "".join(f'<th style="text-align:left;padding:2px 10px">{t}</th>' for t in ("", "node", "so far", "arrivals"))
-        + f"</tr></thead><tbody></tbody></table></div></div><script>{script}</script></div>"
+        f'<div id="{name}" style="color:inherit;font-family:ui-monospace,monospace;font-size:12px">'
+        f"<pre>{escape(repr(debugger))}</pre><p>Run this cell, and buttons step through the pass.</p></div>"
+        f"<script>{script}</script>"
     )
 
 
