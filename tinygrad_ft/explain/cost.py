@@ -188,8 +188,9 @@ class Cost:
         guess = f" Estimated, two an element: {', '.join(self.estimated)}." if self.estimated else ""
         return (
             f"{_count(self.inputs, 'input')}, {_count(self.outputs, 'output')}; the value takes "
-            f"{_count(self.value, 'multiplication')}, one pass of derivatives {self.derivative:,}. Forward mode is "
-            f"cheaper below {_count(self.crossing, 'input')}, reverse mode above.{guess}"
+            f"{_count(self.value, 'multiplication')}, one pass of derivatives {self.derivative:,}. The ways cross at "
+            f"{_count(self.crossing, 'input')}: with fewer inputs than outputs forward mode is cheaper, with more "
+            f"reverse mode.{guess}"
         )
 
     def __repr__(self) -> str:
