@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 
 import tinygrad_ft as tg
+from tinygrad_ft import ops
 from tinygrad_ft.models import BertConfig
 
 TINY_BERT = BertConfig(
@@ -80,3 +81,20 @@ def random_batch(rng, vocabulary, batch, n):
     lengths[0] = n
     mask = (np.arange(n) < lengths[:, None]).astype(np.int64)
     return rng.integers(1, vocabulary, (batch, n)) * mask, mask
+
+
+def distances(ours, folder, rng):
+    """The largest relative differences to transformers: of the answers, and of a parameter's gradient."""
+    ids = rng.integers(0, ours.config.vocab_size, (3, 7))
+    with one_thread() as torch:
+        theirs = theirs_from(folder, type(ours).__name__).double()
+        answer = theirs(*as_torch(ids))[0]
+        mine = ours.to(np.float64)(*tensors(ids))
+        g = rng.normal(size=answer.shape)
+        (answer * torch.from_numpy(g)).sum().backward()
+        ops.sum(mine * tg.tensor(g)).backward()
+        grads = {name: p.grad.numpy() for name, p in theirs.named_parameters()}
+        answer = answer.detach().numpy()
+    assert grads.keys() == dict(ours.named_parameters()).keys()
+    apart = [abs(p.grad.array - grads[name]).max() / abs(grads[name]).max() for name, p in ours.named_parameters()]
+    return np.abs(mine.array - answer).max() / np.abs(answer).max(), max(apart)

@@ -1,34 +1,16 @@
 """GPT-2: the numbers of Hugging Face's transformers, names and files of old and new, and what would differ."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
-from huggingface import as_torch, one_thread, tensors, theirs_from
+from huggingface import distances, one_thread, theirs_from
+from tiny_gpt2 import PLAIN_GELU, TINY, tiny
+from tiny_llama import ids_of
 
 import tinygrad_ft as tg
-from tinygrad_ft import ops, storage
+from tinygrad_ft import storage
 from tinygrad_ft.models import GPT2Config, GPT2LMHeadModel, GPT2Model, from_pretrained, save_pretrained
-
-TINY = GPT2Config(
-    vocab_size=29, n_positions=16, n_embd=12, n_layer=2, n_head=3, bos_token_id=None, eos_token_id=None
-)  # fmt: skip
-PLAIN_GELU = dataclasses.replace(TINY, activation_function="gelu", n_inner=20, eos_token_id=(1, 2))
-
-
-def tiny(config=TINY, kind=GPT2LMHeadModel, seed=0, spread=0.4):
-    """With weights so large that attention looks somewhere and GELU bends; `spread` is their deviation."""
-    rng = np.random.default_rng(seed)
-    model = kind(config, rng=rng)
-    for p in model.parameters():
-        p.array += rng.normal(0, spread, p.shape).astype(np.float32)
-    return model.eval()
-
-
-def ids_of(rng, *shape):
-    return rng.integers(0, TINY.vocab_size, shape)
-
 
 # --- configuration ---------------------------------------------------------------------------------------------------
 
@@ -83,35 +65,6 @@ def test_weights_start_small_and_smaller_where_they_write_into_the_residual_stre
             assert (p.array == (1 if name.endswith("weight") else 0)).all(), name
 
 
-@pytest.mark.parametrize("shape", [(4,), (2, 0), (2, 17), (1, 2, 3)])
-def test_inputs_of_other_shapes_are_refused(shape):
-    with pytest.raises(ValueError, match=r"input_ids \(batch, n\) with n from 1 to 16: got"):
-        tiny()(tg.tensor(np.zeros(shape, int)))
-
-
-def test_an_id_beyond_the_vocabulary_is_refused():
-    with pytest.raises(IndexError):
-        tiny()(tg.tensor([[29]]))
-
-
-def test_changing_a_token_changes_no_logits_before_it(rng):
-    model, ids = tiny(), ids_of(rng, 2, 6)
-    before = model(tg.tensor(ids)).array
-    for t in range(6):
-        changed = ids.copy()
-        changed[:, t] = (changed[:, t] + 1) % 29
-        after = model(tg.tensor(changed)).array
-        np.testing.assert_array_equal(after[:, :t], before[:, :t])
-        assert (abs(after[:, t:] - before[:, t:]).max((0, 2)) > 0).all()
-
-
-def test_a_look_into_the_future_would_be_seen(rng, monkeypatch):
-    right = ops.scaled_dot_product_attention
-    monkeypatch.setattr(ops, "scaled_dot_product_attention", lambda q, k, v, mask, rate, causal, rng: right(q, k, v))
-    with pytest.raises(AssertionError):
-        test_changing_a_token_changes_no_logits_before_it(rng)
-
-
 def test_dropout_is_at_work_in_training_only(rng):
     model, ids = tiny(), tg.tensor(ids_of(rng, 2, 6))
     assert np.array_equal(model(ids).array, model(ids).array)
@@ -119,44 +72,7 @@ def test_dropout_is_at_work_in_training_only(rng):
     assert not np.array_equal(model(ids).array, model(ids).array)
 
 
-def test_a_tiny_gpt2_learns_under_the_jit(rng):
-    still = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    model = GPT2LMHeadModel(dataclasses.replace(TINY, **still), rng=rng).train()
-    ids = np.tile([[3, 1, 4, 1, 5, 9, 2, 6]], (2, 1))
-    optimizer = tg.optim.AdamW(model.parameters(), lr=1e-2)
-
-    @tg.jit
-    def step(ids, targets):
-        optimizer.zero_grad()
-        loss = ops.cross_entropy(ops.reshape(model(ids), (-1, 29)), ops.reshape(targets, (-1,)))
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    found = [float(step(*tensors(ids[:, :-1], ids[:, 1:])).array) for _ in range(80)]
-    assert found[0] > 3
-    assert found[-1] < 0.05
-    assert model.generate([3], 7, temperature=0, rng=rng).tolist() == [3, 1, 4, 1, 5, 9, 2, 6]
-
-
 # --- transformers live -----------------------------------------------------------------------------------------------
-
-
-def distances(ours, folder, rng):
-    """The largest relative differences to transformers: of the answers, and of a parameter's gradient."""
-    ids = ids_of(rng, 3, 7)
-    with one_thread() as torch:
-        theirs = theirs_from(folder, type(ours).__name__).double()
-        answer = theirs(*as_torch(ids))[0]
-        mine = ours.to(np.float64)(*tensors(ids))
-        g = rng.normal(size=answer.shape)
-        (answer * torch.from_numpy(g)).sum().backward()
-        ops.sum(mine * tg.tensor(g)).backward()
-        grads = {name: p.grad.numpy() for name, p in theirs.named_parameters()}
-        answer = answer.detach().numpy()
-    assert grads.keys() == dict(ours.named_parameters()).keys()
-    apart = [abs(p.grad.array - grads[name]).max() / abs(grads[name]).max() for name, p in ours.named_parameters()]
-    return np.abs(mine.array - answer).max() / np.abs(answer).max(), max(apart)
 
 
 @pytest.mark.reference

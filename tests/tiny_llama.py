@@ -25,13 +25,17 @@ UNTIED = dataclasses.replace(TINY, tie_word_embeddings=False, attention_bias=Tru
 SINGLE = dataclasses.replace(TINY, num_key_value_heads=1, head_dim=6, eos_token_id=(1, 2))
 
 
-def tiny(config=TINY, kind=LlamaForCausalLM, seed=0, spread=0.4):
-    """With weights so large that attention looks somewhere; `spread` is their deviation."""
+def loosened(kind, config, seed, spread):
     rng = np.random.default_rng(seed)
     model = kind(config, rng=rng)
     for p in model.parameters():
         p.array += rng.normal(0, spread, p.shape).astype(np.float32)
     return model.eval()
+
+
+def tiny(config=TINY, kind=LlamaForCausalLM, seed=0, spread=0.4):
+    """With weights so large that attention looks somewhere; `spread` is their deviation."""
+    return loosened(kind, config, seed, spread)
 
 
 def ids_of(rng, *shape):
