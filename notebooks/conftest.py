@@ -1,11 +1,15 @@
-"""Leaves a notebook out, and says why, where the weights or the data it needs are absent."""
+"""Has nbmake check outputs and solutions too; leaves a notebook out, and says why, where what it needs is absent."""
 
 import os
 from pathlib import Path
 
+import nbmake.pytest_items
 import pytest
+from notebook_check import CheckedRun
 
 from tinygrad_ft.data.pretrained_models import SOURCES, installed
+
+nbmake.pytest_items.NotebookRun = CheckedRun  # which nbmake looks up for each notebook
 
 
 def pytest_collection_modifyitems(items):
