@@ -21,6 +21,7 @@ from tinygrad_ft.cli import (
     kernels,
     sample,
     sanity,
+    study,
     training,
 )
 
@@ -43,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
         gradcheck,
         conventions,
         explain,
+        study,
         jit,
         kernels,
         doctor,
