@@ -8,12 +8,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 TRANSLATED = sorted((FOLDER / "zh").glob("[0-9]*.ipynb"))
 FORMULA = re.compile(r"\$\$.+?\$\$|\$[^$\n]+(?:\n[^$\n]+)?\$", re.S)
 LINK = re.compile(r"\]\(([^)]+)\)")
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
@@ -40,6 +41,18 @@ def links(source):
     return [re.sub(r"^(?:\.\./)?(?:zh/)?", "", link) for link in LINK.findall(source)]
 
 
+def numbers(source):
+    """The numbers of prose, where languages may turn their order round."""
+    return sorted(NUMBER.findall(LINK.sub("", FORMULA.sub("", source))))
+
+
+def answers(cell):
+    """The numbers that a cell answers, in their order: texts around them are translated."""
+    forms = [form for output in cell.outputs for form in (output, *output.get("data", {}).items())]
+    texts = [form.get("text", "") if isinstance(form, dict) else form[1] for form in forms if "image/png" not in form]
+    return NUMBER.findall(" ".join(texts))
+
+
 def differences(original, translation):
     if [c.cell_type for c in original.cells] != [c.cell_type for c in translation.cells]:
         yield f"{len(original.cells)} cells were translated into {len(translation.cells)}, or into others"
@@ -52,8 +65,12 @@ def differences(original, translation):
                 yield f"cell {i} has other code"
             elif comments(a.source) != comments(b.source):
                 yield f"cell {i} has a comment more or less"
+            elif answers(a) != answers(b):
+                yield f"cell {i} stores other numbers"
         elif formulas(a.source) != formulas(b.source):
             yield f"cell {i} has other formulas: {set(formulas(a.source)) ^ set(formulas(b.source))}"
+        elif numbers(a.source) != numbers(b.source):
+            yield f"cell {i} has other numbers: {set(numbers(a.source)) ^ set(numbers(b.source))}"
         elif links(a.source) != links(b.source):
             yield f"cell {i} has other links"
         elif a.source.count("<details>") != b.source.count("<details>"):
@@ -83,19 +100,20 @@ def test_the_translated_map_names_every_notebook_in_the_same_order():
 # --- what would be seen ----------------------------------------------------------------------------------------------
 
 CODE = "x = 1  # one\nprint(f'half: {x / 2}')"
-PROSE = "The half of $x$ is $x / 2$, see [02](02_b.ipynb).\n\n<details>a</details>"
+PROSE = "Of 7 numbers, the half of $x$ is $x / 2$, see [02](02_b.ipynb).\n\n<details>a</details>"
 
 
-def notebook(code=CODE, prose=PROSE, tags=()):
+def notebook(code=CODE, prose=PROSE, tags=(), printed="half: 0.5"):
     cells = [new_markdown_cell(prose), new_code_cell(code)]
+    cells[1].outputs = [new_output("stream", text=printed)]
     cells[1].metadata["tags"] = list(tags)
     return new_notebook(cells=cells)
 
 
 def test_words_may_differ():
     code = "x = 1  # 一\nprint(f'一半: {x / 2}')"
-    prose = "$x / 2$ 是 $x$ 的一半，见 [02](../02_b.ipynb)。\n\n<details>啊</details>"
-    assert list(differences(notebook(), notebook(code, prose))) == []
+    prose = "7 个数里，$x / 2$ 是 $x$ 的一半，见 [02](../02_b.ipynb)。\n\n<details>啊</details>"
+    assert list(differences(notebook(), notebook(code, prose, printed="一半：0.5"))) == []
 
 
 @pytest.mark.parametrize(
@@ -104,6 +122,8 @@ def test_words_may_differ():
         (notebook(code=CODE.replace("2", "3")), "cell 1 has other code"),
         (notebook(code=CODE.replace("  # one", "")), "a comment more or less"),
         (notebook(prose=PROSE.replace("x / 2", "2 / x")), "cell 0 has other formulas"),
+        (notebook(prose=PROSE.replace("7", "8")), "cell 0 has other numbers"),
+        (notebook(printed="half: 0.50"), "cell 1 stores other numbers"),
         (notebook(prose=PROSE.replace("02_b", "03_b")), "cell 0 has other links"),
         (notebook(prose=PROSE.replace("<details>", "")), "cell 0 has other hints"),
         (notebook(tags=["exercise"]), "cell 1 has other tags"),
