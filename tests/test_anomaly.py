@@ -5,6 +5,7 @@ import gc
 import threading
 import warnings
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tinygrad_ft.gradcheck import SAMPLES
 from tinygrad_ft.gradcheck.ops import leaves
 from tinygrad_ft.nn import functional as F
 from tinygrad_ft.ops.composed import every
+from tinygrad_ft.watch import Place
 
 INF = float("inf")
 
@@ -520,3 +522,13 @@ def test_the_warnings_of_numpy_give_way_to_the_error():
         warnings.simplefilter("always")
         alarm(lambda: tg.log(leaf(-1.0)))
     assert not seen
+
+
+def test_a_line_of_a_notebook_is_named_by_its_cell(monkeypatch):
+    compiler = pytest.importorskip("IPython.core.compilerop").CachingCompiler()
+    file = compiler.cache("y = tg.log(x)\n", 5)
+    plainly = Place(__file__, 1, "<module>")
+    assert str(Place(file, 1, "<module>")) == f"{file}:1: y = tg.log(x)"
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(compile=compiler))
+    assert str(Place(file, 1, "<module>")) == "In[5]:1: y = tg.log(x)"
+    assert str(plainly).startswith(f"{__file__}:1: ")

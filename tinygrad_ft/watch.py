@@ -35,7 +35,14 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         source = linecache.getline(self.file, self.line).strip()
         inside = "" if self.function == "<module>" else f", in {self.function}"
-        return f"{self.file}:{self.line}{inside}" + (f": {source}" if source else "")
+        return f"{_shown(self.file)}:{self.line}{inside}" + (f": {source}" if source else "")
+
+
+def _shown(file: str) -> str:
+    """In[5] for the file that a notebook makes of its cell 5, whose path would tell nobody anything."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    name = getattr(getattr(shell, "compile", None), "format_code_name", lambda file: None)(file)
+    return file if name is None else str(name[1])
 
 
 def ours(file: str) -> bool:
