@@ -126,6 +126,13 @@ def test_a_head_is_learned_from_vectors_that_are_kept(given, tmp_path, capsys, m
     assert numbers_in(capsys.readouterr().out) == pytest.approx(first["test"], abs=1e-4)
 
 
+def test_a_head_is_not_resumed_and_the_reason_is_told(given, tmp_path, capsys):
+    assert main(command(given, tmp_path / "out", "--method=head")) == 0
+    capsys.readouterr()
+    assert main(["finetune", f"--resume={tmp_path / 'out'}"]) == 1
+    assert "method head takes no steps" in capsys.readouterr().err
+
+
 def test_a_head_that_was_learned_is_that_of_scikit_learn(given, tmp_path):
     from sklearn.linear_model import LogisticRegression
 

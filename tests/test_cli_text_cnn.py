@@ -208,6 +208,18 @@ def test_a_killed_command_is_resumed_to_the_same_files(call, parts, tmp_path):
         assert (cut / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_texts_are_the_same_from_wherever_they_are_named_until_they_change(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path / "texts.tsv", rows(60, 0))
+    assert call("train", "text-cnn", "--train", path.name, *QUICK, "--out", tmp_path / "run")[0] == 0
+    assert call("train", "text-cnn", "--resume", tmp_path / "run")[0] == 0
+    made = rows(60, 0)
+    write(path, [*made[:-2], (made[-2][0], "yes"), (made[-1][0], "no")])
+    code, _, said = call("train", "text-cnn", "--resume", tmp_path / "run")
+    assert code == 1
+    assert "was begun with another sha256" in said
+
+
 # --- wrong input -----------------------------------------------------------------------------------------------------
 
 

@@ -76,6 +76,15 @@ def test_a_killed_command_is_resumed_to_the_same_files(call, text, tmp_path, kin
     assert (cut / "loss.png").stat().st_size > 10_000
 
 
+def test_a_text_is_the_same_from_wherever_it_is_named_until_it_changes(call, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(text.parent)
+    arguments = ["train", "transformer", "--text", text.name, "--preset", "tiny", "--steps", 4]
+    assert call(*arguments, "--out", tmp_path / "run")[0] == 0
+    assert call("train", "transformer", "--resume", tmp_path / "run")[0] == 0
+    text.write_text(text.read_text().replace("dog", "god"))
+    failed(call("train", "transformer", "--resume", tmp_path / "run"), "was begun with another sha256")
+
+
 def test_a_finished_run_that_is_resumed_stays_as_it_is(call, tmp_path):
     call("train", "mlp", "--data", "moons", "--steps", 6, "--out", tmp_path)
     before = (tmp_path / "model.safetensors").read_bytes(), losses(tmp_path)

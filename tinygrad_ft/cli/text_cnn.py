@@ -87,6 +87,6 @@ def _parts(arguments: argparse.Namespace) -> tuple[Any, str]:
     columns = {"text_column": arguments.text_column, "label_column": arguments.label_column}
     train = read_labelled(arguments.train, **columns)
     if arguments.valid is None:
-        return dealt(train, arguments.seed), str(arguments.train)
+        return dealt(train, arguments.seed), str(arguments.train.resolve())
     held_out = [read_labelled(path, **columns) for path in (arguments.valid, arguments.test)]
-    return (train, *held_out), str(arguments.train)
+    return (train, *held_out), str(arguments.train.resolve())

@@ -69,7 +69,7 @@ def _train_transformer(arguments: argparse.Namespace) -> int:
 
     arguments = as_begun(arguments)
     if arguments.text:
-        text, source = data.read_text(arguments.text), str(arguments.text)
+        text, source = data.read_text(arguments.text), str(arguments.text.resolve())
     else:
         text = data.shakespeare() if arguments.data == "shakespeare" else data.python_manual()
         source = arguments.data

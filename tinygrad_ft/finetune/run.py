@@ -234,8 +234,9 @@ def _head(job: _Job, running: Running) -> tuple[Measures, Measures | None, list[
         found = {
             name: measured(model.classifier(Tensor(vectors[name])).numpy_copy(), texts[name].labels) for name in texts
         }
+    config = {**job.config, "arguments": running.arguments}
     record = {"step": 1, **{f"val_{name}": value for name, value in found["valid"].items()}}
-    storage.write_atomically(out / "config.json", json.dumps(job.config, indent=2, ensure_ascii=False) + "\n")
+    storage.write_atomically(out / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     storage.write_atomically(out / "metrics.jsonl", json.dumps(record) + "\n")
     return found["valid"], found.get("test"), lines
 

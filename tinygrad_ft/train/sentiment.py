@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -131,6 +132,7 @@ def train_text_cnn(
             "recipe": asdict(recipe),
             "seed": seed,
             "data": source,
+            "sha256": hashlib.sha256(json.dumps([[p.texts, p.labels] for p in parts]).encode()).hexdigest(),
         },
         model,
         loss_of,
