@@ -11,7 +11,8 @@ import numpy as np
 from tinygrad_ft.explain.record import on_cpu
 
 SMALL = 8  # elements of an array that are shown one by one
-STYLE = "border-collapse:collapse;font-family:ui-monospace,monospace;font-size:12px;color:inherit"
+FONT = "font-family:ui-monospace,monospace;font-size:12px;color:inherit"
+STYLE = f"border-collapse:collapse;{FONT}"
 CELL = "text-align:left;vertical-align:top;padding:3px 10px;border-bottom:1px solid #8888;white-space:pre"
 
 
@@ -64,5 +65,6 @@ def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: s
     body = "".join(
         "<tr>" + "".join(f'<td style="{CELL}">{escape(str(cell))}</td>' for cell in row) + "</tr>" for row in rows
     )
-    title = f'<caption style="text-align:left;padding:4px 10px">{escape(caption)}</caption>' if caption else ""
-    return f'<table style="{STYLE}">{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
+    # not a <caption>, which is set no wider than its table
+    title = f'<div style="padding:4px 10px;{FONT}">{escape(caption)}</div>' if caption else ""
+    return f'{title}<table style="{STYLE}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
