@@ -173,14 +173,15 @@ NET = tuple(RNG.standard_normal(shape) for shape in [(3, 4), (4,), (4, 2), (2,)]
 
 
 def net_loss(w1, b1, w2, b2):
-    return np.mean((relu(ROWS @ w1 + b1) @ w2 + b2 - GOALS) ** 2)
+    return np.mean((relu(relu(ROWS @ w1 + b1) @ w2 + b2) - GOALS) ** 2)
 
 
 def net_gradient(w1, b1, w2, b2, *, two=2.0, masked=True, through=True):
     """The chain rule by hand; the keywords leave out what the chapter leaves out."""
     z = ROWS @ w1 + b1
     a = relu(z)
-    out = two * (a @ w2 + b2 - GOALS) / GOALS.size
+    y = a @ w2 + b2
+    out = two * (relu(y) - GOALS) / GOALS.size * ((y > 0) if masked else 1.0)
     hidden = out @ (w2.T if through else np.ones_like(w2.T))
     hidden = hidden * (z > 0) if masked else hidden
     return ROWS.T @ hidden, hidden.sum(0), a.T @ out, out.sum(0)
@@ -189,7 +190,7 @@ def net_gradient(w1, b1, w2, b2, *, two=2.0, masked=True, through=True):
 def chapter_f8(w1, b1, w2, b2):
     """-1/n sum (y - yhat) yhat x for every weight, -1/n sum (y - yhat) yhat for every bias."""
     a = relu(ROWS @ w1 + b1)
-    y = a @ w2 + b2
+    y = relu(a @ w2 + b2)
     e = -(GOALS - y) * y / len(ROWS)
     hidden = e.sum(1, keepdims=True) * np.ones(4)
     return ROWS.T @ hidden, hidden.sum(0), a.T @ e, e.sum(0)
