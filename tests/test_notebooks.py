@@ -159,6 +159,8 @@ def test_a_cell_tagged_as_varying_is_left_alone_and_others_are_not():
         ("off by 2.2e-16", "off by 0.0e+00", True),
         ("off by 2e-3", "off by 0", False),
         ("x    y\n---  ---\n1.5  2", "x       y\n------  ---\n1.5001  2", True),
+        ("at In[5]:2", "at In[9]:2", True),
+        ("at In[5]:2", "at In[5]:3", False),
         ("1 2", "1 2 3", False),
         ("nan", "1.0", False),
         ("right", "wrong", False),
