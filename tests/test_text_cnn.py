@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 import tinygrad_ft as tg
+from tinygrad_ft import ops
 from tinygrad_ft.cli import main
+from tinygrad_ft.data import WordTokenizer
 from tinygrad_ft.models import TextCNN, TextCNNConfig
 from tinygrad_ft.models.text_cnn import loss_of
 from tinygrad_ft.testing import assert_gradients
 from tinygrad_ft.train import load_model
 from tinygrad_ft.train.folder import read_metrics
-from tinygrad_ft.train.sentiment import dealt, sst2, waimai
+from tinygrad_ft.train.sentiment import dealt, encoded, sst2, waimai
 
 SMALL = TextCNNConfig(vocabulary=20, width=4, channels=6, kernel=3, dropout=0.0)
 
@@ -53,6 +55,27 @@ def test_logits_are_those_of_pytorch_with_the_same_weights(rng):
     )
     theirs = F.linear(F.relu(x).amax(2), w["output.weight"], w["output.bias"]).squeeze(1)
     np.testing.assert_allclose(model(tg.tensor(ids)).array, theirs.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_padding_behind_the_longest_text_changes_neither_answers_nor_gradients(rng):
+    tokenizer = WordTokenizer.train(["a b c d e f"])
+    texts = ["a b c", "d e f a b", "c"]
+    short, whole = encoded(tokenizer, texts, 40, SMALL.kernel), tokenizer.encode(texts, 40)
+    assert short.shape == (3, 5 + SMALL.kernel)
+    model = TextCNN(SMALL, rng=rng).to("float64")
+    model.embedding.weight.array[0] *= 3  # so that padding gives some channels their largest answer
+
+    def answered(ids):
+        model.zero_grad()
+        logits = model(tg.tensor(ids))
+        ops.sum(logits * logits).backward()
+        return [logits.array, *(p.grad.array for p in model.parameters())]
+
+    for one, other in zip(answered(short), answered(whole), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+    fewer = answered(short[:, :-1])  # the planted fault: no pattern sees padding alone behind the longest text
+    assert np.abs(fewer[0] - answered(whole)[0]).max() > 1e-3
+    assert encoded(tokenizer, texts, 4, SMALL.kernel).shape == (3, 4)  # never longer than asked for
 
 
 def test_its_gradients_are_right(rng):

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_ft import data, nn, ops, storage
 from tinygrad_ft.data.labelled import LabelledTexts, read_labelled
-from tinygrad_ft.data.words import WordTokenizer
+from tinygrad_ft.data.words import PADDING, WordTokenizer
 from tinygrad_ft.gradients import no_grad
 from tinygrad_ft.models import TextCNN, TextCNNConfig
 from tinygrad_ft.models.text_cnn import loss_of
@@ -104,7 +104,7 @@ def train_text_cnn(
         raise ValueError(f"{train.path} has {len(classes)} labels: a text CNN tells two apart; use finetune for more")
     tokenizer = WordTokenizer.train(train.texts, vocabulary=recipe.vocabulary, unit=recipe.unit)
     (x, y), (held_x, held_y), (test_x, test_y) = (
-        (tokenizer.encode(part.texts, recipe.length), part.numbered(classes)) for part in parts
+        (encoded(tokenizer, part.texts, recipe.length, recipe.kernel), part.numbered(classes)) for part in parts
     )
     config = TextCNNConfig(tokenizer.vocab_size, recipe.width, recipe.channels, recipe.kernel, recipe.dropout)
     model = TextCNN(config, rng=np.random.default_rng(seed)).to(device)
@@ -151,6 +151,17 @@ def train_text_cnn(
         measures = _measures(logits_of(model, test_x), test_y)
     storage.write_atomically(out / "metrics.json", json.dumps(measures, indent=2) + "\n")
     return measures
+
+
+def encoded(tokenizer: WordTokenizer, texts: Sequence[str], length: int, kernel: int) -> np.ndarray[Any, Any]:
+    """Ids (texts, n) from which a text CNN answers, and learns, as from (texts, length), with the smallest n that does.
+
+    A pattern answers padding alike wherever it stands, and of equal answers one is as good as many: behind the longest
+    text one pattern's width of padding is enough.
+    """
+    ids = tokenizer.encode(texts, length)
+    longest = int((ids != PADDING).sum(1).max(initial=0))
+    return ids[:, : longest + kernel]
 
 
 def logits_of(model: nn.Module, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -202,7 +213,7 @@ def _asked(folder: Path, texts: Sequence[str]) -> tuple[np.ndarray[Any, Any], li
     assert isinstance(model, TextCNN)
     tokenizer, classes, length = _described(folder, config, model.config)
     with no_grad():
-        return logits_of(model, tokenizer.encode(texts, length)), classes
+        return logits_of(model, encoded(tokenizer, texts, length, model.config.kernel)), classes
 
 
 def _described(folder: Path, config: dict[str, Any], sizes: TextCNNConfig) -> tuple[WordTokenizer, list[str], int]:
