@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +94,10 @@ def test_a_byte_order_mark_and_line_ends_of_windows_are_no_part_of_a_text(tmp_pa
         ("a.jsonl", b'{"text": "good", "label": 0.5}\n', "a.jsonl:1: .*got str and float"),
         ("a.jsonl", b'{"text": null, "label": 0}\n', "a.jsonl:1: .*got NoneType and int"),
         ("a.jsonl", b'{"text": "a", "label": 0}\n\n{"text": "a", "label": 0}\n', "a.jsonl:2: the line is empty"),
+        ("a.jsonl", b'{"text": "\\ud800", "label": 0}\n', "a.jsonl:1: the text holds half of a character"),
+        ("a.jsonl", b'{"text": "a", "label": "\\ud800"}\n', "a.jsonl:1: the label holds half of a character"),
+        ("a.jsonl", b'{"text": "a", "label": ' + b"9" * 5000 + b"}\n", "a.jsonl:1: not to be read as JSON"),
+        ("a.jsonl", b"[" * 100_000 + b"\n", "a.jsonl:1: not to be read as JSON"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_with_its_place(tmp_path, name, content, message):
@@ -100,6 +105,30 @@ def test_what_is_wrong_is_said_in_one_line_with_its_place(tmp_path, name, conten
     with pytest.raises(ValueError, match=message) as caught:
         read_labelled(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_is_as_long_as_it_likes(tmp_path):
+    """Python's reader of csv takes no more than 131,072 characters unless told; its own limit is as before."""
+    usual, long = csv.field_size_limit(), "good " * 40_000
+    (tmp_path / "a.csv").write_text(f'text,label\n"{long}",1\nbad,0\n', encoding="utf-8")
+    assert read_labelled(tmp_path / "a.csv").texts == [long, "bad"]
+    assert csv.field_size_limit() == usual
+
+
+def test_one_column_cannot_be_both_text_and_label(tmp_path):
+    (tmp_path / "a.tsv").write_text("text\tlabel\ngood\t1\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="need a column each: got 'text' for both"):
+        read_labelled(tmp_path / "a.tsv", label_column="text")
+    (tmp_path / "a.jsonl").write_text('{"text": "good", "label": "1"}\n', encoding="utf-8")
+    with pytest.raises(ValueError, match="need a column each: got 'text' for both"):
+        read_labelled(tmp_path / "a.jsonl", label_column="text")
+
+
+def test_a_message_does_not_repeat_a_whole_file(tmp_path):
+    (tmp_path / "a.tsv").write_bytes(b"text\tlabel\r" + b"a film\t1\r" * 1000)  # line ends of an old Macintosh
+    with pytest.raises(ValueError, match=r"there is no column 'label', only 'text', .*, \.\.\.$") as caught:
+        read_labelled(tmp_path / "a.tsv")
+    assert len(str(caught.value).removeprefix(str(tmp_path))) < 300
 
 
 @pytest.mark.parametrize(
@@ -144,6 +173,12 @@ def test_classes_are_in_the_order_of_numbers_or_of_the_alphabet(labels, classes)
     assert found.classes() == classes
     assert [classes[i] for i in found.numbered(classes)] == labels
     assert found.numbered(classes).dtype == np.int64
+
+
+def test_numbers_of_any_length_are_labels():
+    long = "9" * 5000
+    found = LabelledTexts(Path("a.tsv"), ["a"] * 3, [long, "10", "2"], [1, 2, 3])
+    assert found.classes() == ("2", "10", long)
 
 
 def test_labels_that_teach_nothing_or_are_none_are_refused():

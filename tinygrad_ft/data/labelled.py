@@ -6,8 +6,9 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class LabelledTexts:
                 "--text-column and --label-column say which are which"
             )
         numbers = all(label.removeprefix("-").isdecimal() for label in found)
-        return tuple(sorted(found, key=lambda label: (int(label), label) if numbers else (0, label)))
+        return tuple(sorted(found, key=lambda label: (Decimal(label), label) if numbers else (Decimal(0), label)))
 
     def numbered(self, classes: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Each label as its place in `classes`: (texts,).
@@ -87,6 +88,8 @@ def read_labelled(
         for what, value in (("text", text), ("label", label)):
             if not value.strip():
                 raise ValueError(f"{path}:{line}: the {what} is empty")
+            if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):  # as JSON can spell it
+                raise ValueError(f"{path}:{line}: the {what} holds half of a character (a lone surrogate)")
         texts.append(text)
         labels.append(label.strip())
         lines.append(line)
@@ -140,11 +143,14 @@ def _csv(path: Path, text: str, wanted: Wanted) -> Iterator[Row]:
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    usual = csv.field_size_limit(max(len(text), 1))  # of the whole process: texts may be longer than it allows
     try:
-        for row in reader:
-            yield reader.line_num, row
+        rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise ValueError(f"{path}:{reader.line_num}: not csv ({error})") from None
+    finally:
+        csv.field_size_limit(usual)
+    return iter(rows)
 
 
 def _table(path: Path, rows: Iterator[tuple[int, list[str]]], wanted: Wanted) -> Iterator[Row]:
@@ -174,10 +180,12 @@ def _columns(path: Path, first: list[str], wanted: Wanted) -> tuple[list[int], b
     names = [cell.strip() for cell in first]
     found = [next((names.index(n) for n in _names(want) if n in names), -1) for want in wanted]
     if min(found) >= 0:
+        if found[0] == found[1]:
+            raise ValueError(f"{path}:1: text and label need a column each: got {names[found[0]]!r} for both")
         return found, True
     if max(found) >= 0 or any(column for column, _ in wanted):
         missing = next(_names(want)[0] for want, at in zip(wanted, found, strict=True) if at < 0)
-        raise ValueError(f"{path}:1: there is no column {missing!r}, only {', '.join(map(repr, names))}")
+        raise ValueError(f"{path}:1: there is no column {missing!r}, only {_listed(names)}")
     if len(first) != 2:
         raise ValueError(
             f"{path}:1: {_count(len(first))}, where a text and its label were needed: "
@@ -189,6 +197,12 @@ def _columns(path: Path, first: list[str], wanted: Wanted) -> tuple[list[int], b
 def _names(want: tuple[str | None, Sequence[str]]) -> Sequence[str]:
     given, usual = want
     return usual if given is None else (given,)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """A few names, each cut: what was taken for a line of names may be a whole file."""
+    names = list(names)
+    return ", ".join(f"{name!r:.40}" for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
 def _count(columns: int) -> str:
@@ -203,16 +217,19 @@ def _jsonl(path: Path, text: str, wanted: Wanted) -> Iterator[Row]:
             fields = json.loads(row)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}:{line}: not JSON ({error.msg} at column {error.colno})") from None
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets in brackets in ...
+            raise ValueError(f"{path}:{line}: not to be read as JSON ({error})") from None
         if not isinstance(fields, dict):
             raise ValueError(f"{path}:{line}: needs an object with a text and a label: got a {type(fields).__name__}")
-        values = []
+        chosen: list[str] = []
         for given, usual in wanted:
             name = next((n for n in ((given,) if given else usual) if n in fields), None)
             if name is None:
-                raise ValueError(
-                    f"{path}:{line}: there is no {given or usual[0]!r}, only {', '.join(map(repr, fields))}"
-                )
-            values.append(fields[name])
+                raise ValueError(f"{path}:{line}: there is no {given or usual[0]!r}, only {_listed(fields)}")
+            chosen.append(name)
+        if chosen[0] == chosen[1]:
+            raise ValueError(f"{path}:{line}: text and label need a column each: got {chosen[0]!r} for both")
+        values = [fields[name] for name in chosen]
         if not isinstance(values[0], str) or not isinstance(values[1], str | int):
             kinds = " and ".join(type(value).__name__ for value in values)
             raise ValueError(f"{path}:{line}: needs a string and a label, a string or a whole number: got {kinds}")
