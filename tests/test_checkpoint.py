@@ -16,7 +16,7 @@ from one_weight import Diary
 import tinygrad_ft as tg
 from tinygrad_ft import data, nn, storage
 from tinygrad_ft.train import BestWeights, Callback, Checkpoints, EarlyStopping, Trainer, load_checkpoint
-from tinygrad_ft.train.checkpoint import checkpoints_in
+from tinygrad_ft.train.checkpoint import _sealed, _unsealed, checkpoints_in
 
 STEPS = 14
 
@@ -179,6 +179,39 @@ def test_a_stopped_run_that_is_resumed_takes_no_more_steps(tmp_path):
 # --- what is kept ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("within", ["the gradient", "the update"])
+def test_what_is_interrupted_within_a_step_is_not_kept(tmp_path, within):
+    """As by a second Ctrl-C: random numbers are drawn or weights moved, and the step is not counted."""
+    whole = trainer_in(tmp_path / "whole", jitted=False)
+    whole.run()
+    cut = trainer_in(tmp_path / "cut", jitted=False)
+    where, name = (cut._step, "gradients") if within == "the gradient" else (cut.optimizer, "step")
+    done = getattr(where, name)
+
+    def then_interrupted(*given):
+        answer = done(*given)
+        if cut.step == 7:
+            raise KeyboardInterrupt
+        return answer
+
+    setattr(where, name, then_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cut.run()
+    resumed = trainer_in(tmp_path / "cut", jitted=False)
+    load_checkpoint(resumed, checkpoints_in(tmp_path / "cut")[-1])
+    assert resumed.step == 6  # after which a checkpoint was due
+    resumed.run()
+    assert same_bits(whole, resumed)
+
+
+def test_what_others_put_beside_checkpoints_stays_and_is_none(tmp_path):
+    (tmp_path / ".DS_Store").write_bytes(b"a file manager's")
+    (tmp_path / "step-notes").mkdir()
+    trainer_in(tmp_path).run()
+    assert [path.name for path in checkpoints_in(tmp_path)] == ["step-000000012", "step-000000014"]
+    assert (tmp_path / ".DS_Store").exists() and (tmp_path / "step-notes").exists()
+
+
 def test_the_last_so_many_are_kept_and_nothing_unfinished(tmp_path):
     trainer = trainer_in(tmp_path)
     (tmp_path / ".step-000000001.unfinished").mkdir()  # of a process that was killed
@@ -277,6 +310,22 @@ def test_a_missing_part_is_named(checkpoint, name):
 def test_a_checkpoint_of_another_model_optimiser_or_run_is_refused(checkpoint, options, message):
     with pytest.raises(ValueError, match=rf"is of another run: .*{message}"):
         load_checkpoint(trainer_in(checkpoint.parent, **options), checkpoint)
+
+
+@pytest.mark.parametrize("files", [None, {}, {"model.safetensors": ""}, {"../elsewhere": ""}])
+def test_a_state_that_names_no_files_is_refused(checkpoint, files):
+    path = checkpoint / "state.json"
+    state = {**_unsealed(path), "files": files}
+    path.write_text(_sealed(state), encoding="utf-8")
+    with pytest.raises(ValueError, match="does not name the files of a checkpoint"):
+        load_checkpoint(trainer_in(checkpoint.parent), checkpoint)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "9" * 5000])
+def test_what_json_cannot_hold_is_refused_with_the_name_of_the_file(checkpoint, content):
+    (checkpoint / "state.json").write_text(content)
+    with pytest.raises(ValueError, match=r"state\.json is not JSON"):
+        load_checkpoint(trainer_in(checkpoint.parent), checkpoint)
 
 
 def test_a_later_format_is_refused_by_its_number(checkpoint, monkeypatch):

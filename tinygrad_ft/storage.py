@@ -97,5 +97,5 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError also of a number of thousands of digits
         raise ValueError(f"{path} is not JSON: {error}") from None

@@ -33,36 +33,42 @@ class Checkpoints(Callback):
         if every < 1 or keep < 1:
             raise ValueError(f"checkpoints need every >= 1 and keep >= 1: got {every} and {keep}")
         self.folder, self.every, self.keep = folder, every, keep
-        self._written = -1
+        self._written = self._heard = -1
 
     def started(self, trainer: Trainer) -> None:
         """Clear away what an earlier process left unfinished."""
         self._written = trainer.step if checkpoints_in(self.folder) else -1
-        for litter in self.folder.glob(".*") if self.folder.is_dir() else ():
+        for litter in self.folder.glob(".step-*") if self.folder.is_dir() else ():
             shutil.rmtree(litter)
 
     def stepped(self, trainer: Trainer, record: Record) -> None:
         """Write one, if it is time."""
+        self._heard = trainer.step
         if trainer.step % self.every == 0 or trainer.step == trainer.steps or trainer.stopped is not None:
             self._write(trainer)
 
     def ended(self, trainer: Trainer, error: BaseException | None) -> None:
-        """Write one if the run was interrupted between two."""
-        if isinstance(error, KeyboardInterrupt) and trainer.step > max(0, self._written):
+        """Write one if the run was interrupted between two, and not within a step: such a state is no one's."""
+        between = trainer.whole and self._heard == trainer.step
+        if isinstance(error, KeyboardInterrupt) and between and trainer.step > self._written:
             self._write(trainer)
 
     def _write(self, trainer: Trainer) -> None:
         write_checkpoint(trainer, self.folder)
         self._written = trainer.step
         for old in checkpoints_in(self.folder)[: -self.keep]:
-            leaving = old.with_name(f".{old.name}.leaving")
-            old.rename(leaving)  # at no moment is there half of one under its name
-            shutil.rmtree(leaving)
+            _take_away(old)
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
-    return sorted(folder.glob("step-*")) if folder.is_dir() else []
+    return sorted(path for path in folder.glob("step-*") if path.name[5:].isdecimal()) if folder.is_dir() else []
+
+
+def _take_away(checkpoint: Path) -> None:
+    leaving = checkpoint.with_name(f".{checkpoint.name}.leaving")
+    checkpoint.rename(leaving)  # at no moment is there half of one under its name
+    shutil.rmtree(leaving)
 
 
 def write_checkpoint(trainer: Trainer, folder: Path) -> Path:
@@ -93,7 +99,7 @@ def write_checkpoint(trainer: Trainer, folder: Path) -> Path:
         }
         storage.write_atomically(unfinished / STATE, _sealed(state))
         if path.exists():  # of a run that went on from an older one
-            shutil.rmtree(path)
+            _take_away(path)
         unfinished.rename(path)
     except OSError as error:
         with suppress(OSError):
@@ -114,9 +120,12 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
     state = _unsealed(path / STATE)
     if state.get("format") != FORMAT:
         raise ValueError(f"{path} has format {state.get('format')!r}, and this version reads {FORMAT}: use its version")
-    parts = {name: path / name for name in state["files"]}
+    files = state.get("files")
+    if not isinstance(files, dict) or not {MODEL, OPTIMIZER} <= files.keys() <= {MODEL, OPTIMIZER, BEST}:
+        raise ValueError(f"{path / STATE} does not name the files of a checkpoint: it was not written here")
+    parts = {name: path / name for name in files}
     for name, part in parts.items():
-        if not part.is_file() or _sha256(part) != state["files"][name]:
+        if not part.is_file() or _sha256(part) != files[name]:
             what = "has changed since it was written" if part.is_file() else "is missing"
             raise ValueError(f"{part} {what}: the checkpoint is damaged; delete {path} to go on from the one before")
     try:

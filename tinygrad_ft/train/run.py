@@ -173,7 +173,7 @@ class Journal(Callback):
         if self.folder is None or self.bar is None:
             return
         self.bar.close()
-        if error is None or isinstance(error, KeyboardInterrupt):
+        if error is None or (isinstance(error, KeyboardInterrupt) and trainer.whole):
             self.folder.keep_weights(trainer.model)
         self.folder.close()
         plot_loss(read_metrics(self.path / "metrics.jsonl"), self.path / "loss.png", title=self.path.resolve().name)

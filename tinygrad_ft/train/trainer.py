@@ -78,6 +78,7 @@ class Trainer:
         )  # fmt: skip
         self._rates = [float(group["lr"]) for group in optimizer.param_groups]
         self.step = 0  # optimiser steps taken
+        self.whole = True  # not within a step: model, optimiser and random states belong together
         self.stopped: str | None = None  # why no more steps are to be taken
         self.record: Record = {"step": 0}  # of the last step and the last evaluation
 
@@ -96,10 +97,12 @@ class Trainer:
             if self.step == 0:
                 self._evaluate({"step": 0})
             while self.step < self.steps and self.stopped is None:
+                self.whole = False
                 record = self._take_step()
                 if self.step % self.evaluate_every == 0 or self.step == self.steps:
                     self._evaluate(record)
                 self.record |= record
+                self.whole = True
                 self._tell("stepped", record)
         except BaseException as caught:
             error = caught
