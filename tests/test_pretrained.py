@@ -265,6 +265,12 @@ def test_weights_that_would_have_to_be_unpickled_are_not(folder):
         ('{"model_type": "bert", "hidden_size": null}', "hidden_size of at least 1: got None"),
         ('{"model_type": "bert", "layer_norm_eps": "small"}', "layer_norm_eps from 0 to 1: got 'small'"),
         ('{"model_type": "bert", "id2label": ["a"]}', "id2label"),
+        ('{"model_type": "bert", "id2label": {"0": "a", "1": "a"}}', "labels that differ: got 'a' twice"),
+        ('{"model_type": "bert", "num_labels": "2"}', "num_labels must be a whole number: got '2'"),
+        ('{"model_type": "bert", "architectures": 7}', "architectures 7, where a list of names"),
+        ('{"model_type": "bert", "architectures": "BertModel"}', "architectures 'BertModel', where a list of names"),
+        ('{"model_type": "bert", "architectures": [["BertModel"]]}', "where a list of names was needed"),
+        ("[" * 100_000, "config.json is not JSON"),
     ],
 )
 def test_a_config_that_is_none_is_refused(folder, text, message):

@@ -67,6 +67,9 @@ class BertConfig:
             raise ValueError(f"a BERT's classifier_pooling is 'pooler' or 'mean': got {self.classifier_pooling!r}")
         if not self.labels:
             raise ValueError("a BERT needs at least one label, if only for classifiers")
+        twice = [label for i, label in enumerate(self.labels) if label in self.labels[:i]]
+        if twice:
+            raise ValueError(f"a BERT needs labels that differ: got {twice[0]!r} twice")
 
     @classmethod
     def from_hf(cls, config: dict[str, Any]) -> BertConfig:
@@ -87,6 +90,8 @@ class BertConfig:
                 raise ValueError(f"config.json's id2label must name the classes 0, 1, ... : got {named!r}")
             found["labels"] = tuple(str(label) for _, label in sorted(named.items(), key=lambda item: int(item[0])))
         elif "num_labels" in config:
+            if type(config["num_labels"]) is not int:
+                raise ValueError(f"config.json's num_labels must be a whole number: got {config['num_labels']!r}")
             found["labels"] = tuple(f"LABEL_{i}" for i in range(config["num_labels"]))
         return cls(**found)
 

@@ -99,7 +99,10 @@ def from_pretrained(folder: str | os.PathLike[str], kind: str | None = None, **o
     """
     config = _config(folder)
     found = _architecture(config.get("model_type"), folder)
-    named = [name for name in config.get("architectures") or [] if name in found.models]
+    listed = config.get("architectures") or []
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise ValueError(f"config.json in {folder} has architectures {listed!r:.80}, where a list of names was needed")
+    named = [name for name in listed if name in found.models]
     kind = kind or (named[0] if named else next(iter(found.models)))
     if kind not in found.models:
         raise ValueError(
