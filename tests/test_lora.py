@@ -1,5 +1,6 @@
 """LoRA: what is trained, what is saved, and that merging changes no answer."""
 
+import json
 import re
 
 import numpy as np
@@ -150,6 +151,22 @@ def test_adapters_of_something_else_are_refused_in_one_line_and_nothing_changes(
     assert "\n" not in str(caught.value)
     assert before.keys() == model.state_dict().keys()
     assert all(np.array_equal(before[name], t.numpy_copy()) for name, t in model.state_dict().items())
+
+
+@pytest.mark.parametrize("described", [None, "{", "[" * 100_000, "[]", "{}", "alpha", "targets"])
+def test_adapters_that_are_not_described_are_refused(tmp_path, described):
+    from safetensors import safe_open
+    from safetensors.numpy import load_file, save_file
+
+    path, changed = tmp_path / "a.safetensors", tmp_path / "changed.safetensors"
+    save_lora(adapted(), path)
+    with safe_open(path, "np") as file:
+        metadata = file.metadata()
+    right = json.loads(metadata.pop("lora"))
+    text = json.dumps({**right, described: None}) if described in right else described
+    save_file(load_file(path), changed, metadata=metadata if text is None else {**metadata, "lora": text})
+    with pytest.raises(ValueError, match="does not say the rank, alpha, targets, dropout, also of its adapters"):
+        load_lora(tiny(), changed)
 
 
 def test_files_without_adapters_are_refused(tmp_path):

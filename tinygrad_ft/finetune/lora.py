@@ -229,7 +229,13 @@ def _described(path: Path) -> dict[str, Any]:
     metadata = read_metadata(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} holds no adapters of ours: its format is {metadata.get('format')!r}, not {FORMAT!r}")
-    described: dict[str, Any] = json.loads(metadata["lora"])
+    kinds = {"rank": int, "alpha": int | float, "targets": list, "dropout": int | float, "also": list}
+    try:
+        described: Any = json.loads(metadata.get("lora", ""))
+    except (ValueError, RecursionError):
+        described = None
+    if not isinstance(described, dict) or not all(isinstance(described.get(name), kinds[name]) for name in kinds):
+        raise ValueError(f"{path} does not say the {', '.join(kinds)} of its adapters: was its metadata changed?")
     return described
 
 
