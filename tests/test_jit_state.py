@@ -8,7 +8,7 @@ import pytest
 from jit_steps import never_silently_wrong, numbers, parameter, same_as_eager
 
 import tinygrad_ft as tg
-from tinygrad_ft import nn, optim
+from tinygrad_ft import nn, ops, optim
 from tinygrad_ft.ops.update import clip_elements
 
 F = nn.functional
@@ -396,3 +396,20 @@ def test_a_gradient_that_the_step_changes_is_what_it_leaves_behind(what):
                 w.grad.array[...] = 9  # the caller may write there
 
     never_silently_wrong(story)
+
+
+def test_a_recording_lets_go_of_the_gradients_that_it_found():
+    w = tg.tensor(np.ones(3, np.float32), requires_grad=True)
+
+    @tg.jit
+    def step(x):
+        w.grad = None
+        ops.sum(w * x).backward()
+
+    found = []
+    for i in range(4):
+        step(tg.tensor(np.full(3, i, np.float32)))
+        assert w.grad.array.tolist() == [i] * 3
+        found.append(weakref.ref(w.grad.array))
+    assert found[0]() is None and found[1]() is None  # those of the two recordings
+    assert found[3]() is not None  # or the references would say nothing

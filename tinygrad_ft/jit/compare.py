@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_ft.engine import Value
 from tinygrad_ft.jit.record import Recorder
 from tinygrad_ft.jit.roots import GRADIENT, HELD, Line, Ref
 
@@ -22,7 +21,7 @@ class Difference(NamedTuple):
 def difference(a: Recorder, b: Recorder) -> Difference | None:
     """The first difference between two recordings; None if they are the same program."""
     both = a.leaves.keys() & b.leaves.keys()  # others are made in the step itself, as func.grad does
-    if any(isinstance(a.leaves[i].grad, Value) != isinstance(b.leaves[i].grad, Value) for i in both):
+    if any(a.leaves[i].had != b.leaves[i].had for i in both):
         return Difference("which leaves have a gradient beforehand", False)
     for one, other in zip(a.lines, b.lines, strict=False):
         if found := _of_lines(a, b, one, other):

@@ -40,8 +40,7 @@ class Gradients:
             if leaf.tensor is root.owner
         ]
         self._start = [
-            (leaf.node, isinstance(leaf.grad, Value), leaf.node.hooks and dict(leaf.node.hooks))
-            for leaf in record.leaves.values()
+            (leaf.node, leaf.had, leaf.node.hooks and dict(leaf.node.hooks)) for leaf in record.leaves.values()
         ]
 
     def hold(self) -> bool:

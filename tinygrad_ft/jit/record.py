@@ -57,6 +57,7 @@ class Recorder(Watch):
         self.tampered = ""
         self.left: list[tuple[Leaf, Ref | None]] = []  # leaves whose gradient the step changed, and where it is then
         self._undo: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._undo_gradients: list[tuple[Any, Any]] = []  # nodes, and the gradients that they had before the step
         self._options: list[tuple[Any, dict[str, Any]]] = []  # of what is used, as they were before
         self._numbers = set(numbers)
         self._at_start = {} if before is None else before.now()
@@ -124,7 +125,8 @@ class Recorder(Watch):
     def meets(self, leaf: Any) -> None:
         """Note a leaf, with the gradient that it has now."""
         if id(leaf.node) not in self.leaves:
-            self.leaves[id(leaf.node)] = Leaf(leaf, leaf.node, leaf.node.grad)
+            self.leaves[id(leaf.node)] = Leaf(leaf, leaf.node, isinstance(leaf.node.grad, Value))
+            self._undo_gradients.append((leaf.node, leaf.node.grad))
 
     def forget_leaves_but(self, earlier: Recorder) -> None:
         """Forget the leaves that the step makes for itself, which an earlier recording does not know."""
@@ -290,8 +292,8 @@ class Recorder(Watch):
         for root in self.roots:
             if root.before is not None:
                 root.bytes[...] = root.before
-        for leaf in self.leaves.values():
-            leaf.node.grad = leaf.grad
+        for node, grad in self._undo_gradients:
+            node.grad = grad
         for names, before in reversed(self._undo):
             names.clear()
             names.update(before)
@@ -335,6 +337,7 @@ class Recorder(Watch):
         for root in self.roots:
             root.before = None
         self._undo.clear()
+        self._undo_gradients.clear()
 
     def _gradients(self) -> list[tuple[Leaf, Ref | None]]:
         """The leaves whose gradient is another than before, and where it is now; None for none."""

@@ -78,11 +78,11 @@ class Line(NamedTuple):
 
 
 class Leaf(NamedTuple):
-    """A leaf that the step met, its node, and its gradient at that time."""
+    """A leaf that the step met, its node, and whether it had a gradient at that time."""
 
     tensor: Any
     node: Node
-    grad: Any
+    had: bool
 
 
 def flat(array: Any) -> Any:
