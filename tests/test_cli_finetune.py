@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -82,6 +83,17 @@ def test_predict_tells_the_classes_of_texts(full, capsys):
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [(label, text) for label, _, text in lines] == [("pos", "the film is great"), ("neg", "a very dull plot")]
     assert all(0.5 <= float(chance) <= 1 for _, chance, _ in lines)
+
+
+def test_a_model_that_answers_nan_tells_nothing(full, tmp_path, capsys):
+    folder = tmp_path / "model"
+    shutil.copytree(full / "model", folder)
+    weights = storage.load(folder / "model.safetensors")
+    weights["classifier.bias"].array[0] = np.nan
+    storage.save(weights, folder / "model.safetensors")
+    assert main(["predict", f"--model={folder}", "the film is great"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and "answers nan or inf: its weights are damaged" in said.err
 
 
 def test_the_report_says_what_was_trained_what_moved_and_what_is_next(given, tmp_path, capsys):

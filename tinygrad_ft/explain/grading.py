@@ -34,7 +34,7 @@ def grade(f: Callable[..., Any], rule: Callable[..., Any], *inputs: Any) -> Grad
     Args:
         f: a function of Tensors that answers a Tensor of any shape.
         rule: called as rule(g, *inputs) on NumPy arrays, with g = dL/dy in the shape of y = f(*inputs); it answers
-            dL/dx in the shape of the input, for several inputs a tuple (None for those of integers).
+            dL/dx in the shape of the input, for several inputs a tuple or list (None for those of integers).
         inputs: numbers or arrays; those of integers (indices, labels) are not differentiated.
 
     An error in the rule is part of the grade; one in f is raised.
@@ -46,8 +46,13 @@ def grade(f: Callable[..., Any], rule: Callable[..., Any], *inputs: Any) -> Grad
         return _plain(f(*map(Tensor, xs)))
 
     ones = np.ones(value(*arrays).shape)
+
+    def answered(*g_and_xs: Array) -> Any:
+        answer = rule(*g_and_xs)
+        return tuple(answer) if isinstance(answer, list) and len(arrays) > 1 else answer
+
     try:
-        answer = rule(ones, *(a.copy() for a in arrays))
+        answer = answered(ones, *(a.copy() for a in arrays))
     except Exception as error:  # whatever a learner's code may raise is what the grade has to say
         return Grade(False, f"not yet: your rule raised {type(error).__name__}: {error}")
     if answer is None or answer is Ellipsis:
@@ -58,7 +63,7 @@ def grade(f: Callable[..., Any], rule: Callable[..., Any], *inputs: Any) -> Grad
 
     def call(*xs_and_g: Array) -> Any:
         *xs, g = xs_and_g
-        answer = rule(np.reshape(g, ones.shape), *xs)
+        answer = answered(np.reshape(g, ones.shape), *xs)
         several = isinstance(answer, tuple)
         return tuple(None if a is None else _plain(a) for a in answer) if several else _plain(answer)
 

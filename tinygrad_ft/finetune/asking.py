@@ -69,7 +69,7 @@ class Finetuned:
         """How likely each class is, for each text; they sum to 1.
 
         Raises:
-            ValueError: if the model is no classifier, or a text is empty.
+            ValueError: if the model is no classifier, or answers nan or inf, or a text is empty.
         """
         if self.task != "classification":
             raise ValueError(f"{self.folder} holds a language model, which tells no classes apart")
@@ -83,4 +83,7 @@ class Finetuned:
         batches = bucketed(
             self.tokenizer, texts, none, max_length=self.max_length, batch_size=self.batch_size
         )  # fmt: skip
-        return logits_of(self.model, batches)
+        logits = logits_of(self.model, batches)
+        if not np.isfinite(logits).all():
+            raise ValueError(f"the model in {self.folder} answers nan or inf: its weights are damaged, train it anew")
+        return logits
