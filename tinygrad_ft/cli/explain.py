@@ -22,7 +22,7 @@ def add_commands(commands: Any) -> None:
         "softmax, layer_norm, sum and mean (with axis=0 or 1), matmul, dot, outer.",
         epilog='example: tinygrad-ft explain "sum((W @ x + b)**2)" --at "W=[[1,2],[3,4]],x=[1,1],b=[0,1]" --wrt W',
     )
-    shown.add_argument("expression", metavar="EXPRESSION", help="such as 'x * exp(sin(y))'")
+    shown.add_argument("expression", metavar="EXPRESSION", help="such as 'x * exp(sin(y))'; in () if it begins with -")
     shown.add_argument("--at", default="", metavar="VALUES", help="such as x=2,v=[1,2],W=[[1,2],[3,4]] (default: none)")
     shown.add_argument("--wrt", metavar="NAMES", help="by which variables, such as x,y (default: by all)")
     shown.add_argument("--order", type=int, default=1, help=f"1 to {MOST_ORDERS}, all up to it (default: 1)")
