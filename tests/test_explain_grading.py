@@ -98,6 +98,8 @@ def test_an_error_of_the_exercise_itself_is_raised():
         (..., 3, "not yet: there is no answer"),
         ("x", 3, "not yet: a number or an array is asked for: got 'x'"),
         (np.nan, 3, "not yet: nan is no answer"),
+        (np.inf, np.inf, "right"),
+        ([np.inf, 5.0], [np.inf, 2.0], "not yet: your answer is 2.5 times the right one everywhere"),
     ],
 )
 def test_a_predicted_value_is_right_or_told_what_is_wrong(yours, right, said):

@@ -92,6 +92,7 @@ def test_what_fits_no_pattern_is_guessed_to_lack_a_term():
     [
         ("", (3, 2), (2, 3), "transposed"),
         ("", (4, 3), (3,), "not summed"),
+        ("", (1, 3), (3,), "an axis of length 1 too many or too few"),
         ("", (5, 5), (2, 3), "swapped"),
         ("", (3,), (2, 3), "an axis too many"),
         ("the rule of f answered shape (3, 2) for an input of shape (2, 3): it must", None, (), "transposed"),

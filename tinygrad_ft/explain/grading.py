@@ -114,7 +114,8 @@ def grade_value(yours: Any, right: Any, *, rtol: float = 1e-6) -> Grade:
         return Grade(False, f"not yet: {why}")
     if got.size == 1 and np.isfinite(got):
         return Grade(False, f"not yet: {got.item():.6g} is too {'small' if got < wanted else 'large'}")
-    far = np.abs(got - wanted)
+    with np.errstate(invalid="ignore"):
+        far = np.abs(got - wanted)
     if not np.isfinite(far).all():
         return Grade(False, "not yet: your answer holds nan or inf" if got.size > 1 else f"not yet: {got} is no answer")
     wrong = int((far > rtol * np.abs(wanted).max(initial=0.0)).sum())
@@ -129,7 +130,8 @@ def _plain(x: Any) -> Array:
 
 
 def _close(a: Array, b: Array, rtol: float) -> bool:
-    return bool(np.allclose(a, b, rtol=0.0, atol=rtol * max(float(np.abs(b).max(initial=0.0)), 1e-300)))
+    largest = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
+    return bool(np.allclose(a, b, rtol=0.0, atol=rtol * max(largest, 1e-300)))
 
 
 def _names(f: Callable[..., Any], count: int) -> list[str]:

@@ -201,6 +201,8 @@ def guess_shape(message: str, inputs: Sequence[tuple[str, tuple[int, ...]]], got
         got, wanted = (_parsed(part) for part in numbers.split(" for an input of shape ")[:2])
     if len(got) == len(wanted) and sorted(got) == sorted(wanted):
         return "transposed?"
+    if [n for n in got if n != 1] == [n for n in wanted if n != 1]:
+        return "an axis of length 1 too many or too few: keepdims, or a reshape?"
     if len(got) > len(wanted) or (
         len(got) == len(wanted) and all(n == m or m == 1 for n, m in zip(got, wanted, strict=True))
     ):
